@@ -37,14 +37,12 @@ PARTS: Mapping[str, str] = {
     "dsre-ingest": "benchmarks.dsre.product:ingest",
     "dsre-questions": "benchmarks.dsre.questions:questions",
     "quant-lite0": "benchmarks.quant.lite:lite0",
-    "quant-short": "benchmarks.quant.lite:lite0_short",
     "quant-text": "benchmarks.quant.speed:text",
     "quant-resnet": "benchmarks.quant.speed:resnet",
 }
 """``module:function`` by name; the function takes `Settings`."""
 _OF_BENCH = (
-    "latency", "vectrix", "jobs", "products", "quant-text", "quant-resnet", "quant-short",
-    "dsre-ingest",
+    "latency", "vectrix", "jobs", "products", "quant-text", "quant-resnet", "dsre-ingest",
 )  # fmt: skip
 _PYTHONS = {"quant-text": ".venv-bench/bin/python", "quant-resnet": ".venv-bench/bin/python"}
 """Of parts that run in an environment of their own."""
@@ -56,10 +54,10 @@ def split(words: Sequence[str], parts: Iterable[str]) -> tuple[list[str], list[s
     Raises:
         SystemExit: the first word names no part.
 
-    >>> split(["lite", "jobs", "--rounds", "2"], ["lite0", "lite0-short", "jobs", "speed"])
-    (['lite0', 'lite0-short', 'jobs'], ['--rounds', '2'])
-    >>> split(["lite0"], ["lite0", "lite0-short"])
-    (['lite0'], [])
+    >>> split(["quant", "jobs", "--rounds", "2"], ["quant-text", "quant-lite0", "jobs", "judge"])
+    (['quant-text', 'quant-lite0', 'jobs'], ['--rounds', '2'])
+    >>> split(["dsre"], ["dsre", "dsre-speed"])
+    (['dsre'], [])
     """
     known, names = list(parts), list[str]()
     for number, word in enumerate(words):

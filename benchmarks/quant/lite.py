@@ -38,7 +38,6 @@ _COLUMNS = (
     Column("change, points", "top1_change", "+.1f", 100),
 )
 _NEAR, _EIGHTH = "Quantizer, 6.1×", "Quantizer, 8×"
-_SHORT = "Quantizer, 1/8 of the file"
 _TOP1 = {"top1_change": Bar(at_least=-0.8)}
 _BARS = {
     _NEAR: {
@@ -48,26 +47,7 @@ _BARS = {
         **_TOP1,
     },
     _EIGHTH: {"× smaller": Bar(at_least=8.0), **_TOP1},
-    _SHORT: {"× smaller": Bar(at_least=8.0), **_TOP1},
 }
-
-
-def lite0_short(settings: Settings) -> None:
-    """Judge EfficientNet-Lite0 in files whose codes are short."""
-    subject = subject_of(settings, settings.items(_PICTURES, 20))
-    chosen: dict[str, Callable[[], ways.Way]] = {
-        "float32": lambda: ways.as_it_is(subject),
-        _SHORT: partial(ways.short, subject, "1/8"),
-    }
-    judged = (
-        f"On {subject.name.partition(' on ')[2]}, as above. MB is the whole file of weights that "
-        "`save(folder, short=True)` writes, names and shapes included: codes in Huffman codes. "
-        '`apply(budget="1/8", short=True)` gives each row a step by the price of a bit; the '
-        f"{subject.n_calibration} other pictures fit, and "
-        "nothing was chosen on those that judge."
-    )
-    body = compare(subject, chosen)
-    report(settings, "Quantized EfficientNet-Lite0: short codes", judged, body)
 
 
 def lite0(settings: Settings) -> None:
@@ -139,7 +119,6 @@ def subject_of(settings: Settings, n_pictures: int) -> Subject:
         CalibrationData.split(batches),
         answer,
         partial(figures_of, labels=shown.labels),
-        cache,
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -14,7 +12,6 @@ from encoder.quant.calibration import CalibrationData, Objective, batch_items
 from encoder.quant.export_onnx import float_twin
 from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
-from encoder.quant.sensitivity import key_of
 
 Figures = Mapping[str, float]
 
@@ -30,7 +27,6 @@ class Subject:
         data: half fits, half ranks the layers; none of it judges.
         answer: a float32 model's outputs on the data that judge, [n, d].
         compare: figures that compare another model's outputs with the original's.
-        cache: where earlier measurements are kept.
     """
 
     name: str
@@ -39,12 +35,16 @@ class Subject:
     data: CalibrationData
     answer: Callable[[nn.Module], Tensor]
     compare: Callable[[Tensor, Tensor], Figures]
-    cache: Path
 
     @property
     def everything(self) -> CalibrationData:
         """All calibration data, to fit; the loss that the Quantizer then reports means nothing."""
         return CalibrationData([*self.data.fit, *self.data.score], self.data.score[:1])
+
+    @cached_property
+    def chooser(self) -> Quantizer:
+        """Analyses the layers once for all budgets."""
+        return Quantizer(self.model, self.data, objective=self.objective)
 
     @property
     def n_calibration(self) -> int:
@@ -57,13 +57,8 @@ class Subject:
         return self.answer(self.model)
 
     def judge(self, model: nn.Module) -> Figures:
-        """Figures of a model on data that nothing was fitted to, measured once for its weights."""
-        kept = self.cache / "figures" / f"{key_of(model, {}, {'data': self.name})}.json"
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(self.compare(self.original, self.answer(model))), "utf-8")
-        figures: dict[str, float] = json.loads(kept.read_text("utf-8"))
-        return figures
+        """Figures of a model on data that nothing was fitted to."""
+        return self.compare(self.original, self.answer(model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +83,9 @@ def as_it_is(subject: Subject) -> Way:
 
 def mixed(subject: Subject, budget: str) -> Way:
     """`Quantizer.apply` with a budget; the chosen schemes are rounded again on all of the data."""
-    cache = subject.cache / "sensitivity"
-    chooser = Quantizer(subject.model, subject.data, objective=subject.objective, cache=cache)
-    schemes = chooser.apply(budget=budget).schemes
+    schemes = subject.chooser.apply(budget=budget).schemes
     quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
     return _way(quantizer.apply(schemes))
-
-
-def short(subject: Subject, budget: str) -> Way:
-    """`Quantizer.apply` with a budget for the file of short codes; fitted on all of the data."""
-    quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
-    quantized = quantizer.apply(budget=budget, short=True)
-    return replace(_way(quantized), nbytes=quantized.short_nbytes)
 
 
 def uniform(subject: Subject, scheme: str) -> Way:

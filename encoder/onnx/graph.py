@@ -22,7 +22,6 @@ class Graph:
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        self._domains: set[str] = set()
 
     def constant(self, array: NDArray[Any] | np.generic, name: str = "") -> str:
         """Add a constant and return its name, which is generated if none is given."""
@@ -51,34 +50,6 @@ class Graph:
         name = outputs[0]
         self._nodes.append(helper.make_node(op, inputs, outputs, name, domain=domain, **attributes))
         return list(outputs)
-
-    def choose(
-        self,
-        condition: str,
-        op: str,
-        inputs: Sequence[str],
-        else_inputs: Sequence[str],
-        **attributes: Any,
-    ) -> str:
-        """Add a node of one float output that reads ``inputs`` if ``condition``, else others.
-
-        Args:
-            condition: a bool scalar.
-            op: an operator of `MICROSOFT`, used in both cases.
-            inputs: the node's inputs if the condition holds.
-            else_inputs: its inputs if it does not.
-            attributes: of the node.
-        """
-        from onnx import helper
-
-        name = f"If_{len(self._nodes)}"
-        self._domains.add(MICROSOFT)
-        branches = (
-            [helper.make_node(op, names, [output], output, domain=MICROSOFT, **attributes)]
-            for output, names in ((f"{name}_then", inputs), (f"{name}_else", else_inputs))
-        )
-        self._nodes.append(fork(name, condition, *branches))
-        return name
 
     def save(
         self,
@@ -110,7 +81,7 @@ class Graph:
         graph = helper.make_graph(
             [*self._nodes, *ends], path.stem, input_infos, output_infos, self._constants
         )
-        domains = {node.domain for node in self._nodes} | self._domains
+        domains = {node.domain for node in self._nodes}
         model = helper.make_model(
             graph,
             opset_imports=[
@@ -120,21 +91,3 @@ class Graph:
             ir_version=_IR_VERSION,
         )
         onnx.save(model, path)
-
-
-def fork(name: str, condition: str, then: Sequence[Any], otherwise: Sequence[Any]) -> Any:
-    """An ``If`` with one float output: the output of the last node that runs.
-
-    Args:
-        name: of the node and of its output.
-        condition: a bool scalar.
-        then: the nodes that run if the condition holds.
-        otherwise: the nodes that run if it does not.
-    """
-    from onnx import TensorProto, helper
-
-    branches = {}
-    for branch, nodes in (("then_branch", then), ("else_branch", otherwise)):
-        info = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
-        branches[branch] = helper.make_graph(nodes, branch, [], [info])
-    return helper.make_node("If", [condition], [name], name, **branches)

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoder.onnx.graph import Graph
+from encoder.onnx.network import OnnxNetwork
 
 _NEVER = 1e4
 """A protection that no similarity reaches."""
@@ -23,13 +26,8 @@ _FLOAT, _INT64 = 1, 7
 """ONNX's codes for these types."""
 
 
-class Writer(Protocol):
-    """What nodes are added to: a graph that is built, or one that is rewritten."""
-
-    def constant(self, array: NDArray[Any] | np.generic) -> str: ...
-    def ints(self, *values: int) -> str: ...
-    def add(self, op: str, *inputs: str, **attributes: Any) -> str: ...
-    def add_many(self, op: str, outputs: Any, *inputs: str, **attributes: Any) -> list[str]: ...
+Writer: TypeAlias = Graph | OnnxNetwork
+"""What nodes are added to: a graph that is built, or one that is rewritten."""
 
 
 class MergeStep:

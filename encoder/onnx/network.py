@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.onnx.graph import fork
 from encoder.onnx.storage import Storage, stored_bytes, tensor_array
 from encoder.onnx.structure import Shape, known, needed, operators, reads
 
@@ -189,9 +188,15 @@ class OnnxNetwork:
     def fork(
         self, condition: str, then: Sequence[NodeProto], otherwise: Sequence[NodeProto]
     ) -> NodeProto:
-        """A node that runs ``then`` or ``otherwise``, see `graph_builder.fork`."""
+        """An ``If`` with one float output: that of the last node that runs."""
+        from onnx import TensorProto, helper
+
+        name, branches = f"{self._prefix}_If_{self._n_made}", {}
         self._n_made += 1
-        return fork(f"{self._prefix}_If_{self._n_made - 1}", condition, then, otherwise)
+        for branch, nodes in (("then_branch", then), ("else_branch", otherwise)):
+            info = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+            branches[branch] = helper.make_graph(nodes, branch, [], [info])
+        return helper.make_node("If", [condition], [name], name, **branches)
 
     def place(self, node: NodeProto) -> str:
         """Add a node and return the name of its first output."""

@@ -78,7 +78,7 @@ def quantize_tower(
     Args:
         model: ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
         tower: ``text``, ``image`` or ``audio``.
-        folder: made if it is missing; measurements in it are used again.
+        folder: made if it is missing.
         config: ``auto`` or one scheme, see `Quantizer.apply`.
         limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
         calibration: a folder of the tower's media; text comes with its own.
@@ -101,9 +101,7 @@ def quantize_tower(
     data = CalibrationData.split(network.read(calibration, max_items))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)  # not that of another tower, if this fails
-    quantizer = Quantizer(
-        network.module, calibration=data, objective=network.objective, cache=folder / "measured"
-    )
+    quantizer = Quantizer(network.module, calibration=data, objective=network.objective)
     # it measures only if needed, after reading the limits: a typo must not cost these minutes
     quantized = quantizer.apply(config, **(limits or {}))
     if quantizer.report:

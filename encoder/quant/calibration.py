@@ -137,6 +137,18 @@ def forward(model: nn.Module, batch: Batch) -> Tensor:
     return torch.view_as_real(compared).flatten(-2) if compared.is_complex() else compared
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While entered, the model and all its parts are in eval mode."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def call(model: nn.Module, batch: Batch) -> Any:
     """All that the model returns for a batch."""
     if isinstance(batch, Mapping):

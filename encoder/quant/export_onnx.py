@@ -6,7 +6,7 @@ Importing this imports torch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from encoder.errors import InputError, ModelError
 from encoder.onnx.codes import StoredWeight
 from encoder.onnx.dequantize import lift, lower, strip_metadata
 from encoder.quant.calibration import Batch, call, compared_output, first_line
-from encoder.quant.lengths import Axis, Probe, probes
 from encoder.quant.limits import TENSORRT_BLOCKS, Target, check_target, tensorrt
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import StoredLayer, stored_in_modules, stored_layers, take_back
@@ -93,8 +92,8 @@ def export_onnx(
         target: the runtime that will run it.
         dynamic_axes: the axes of each input whose length may vary. None for the first of each (a
             state's second, if that is the batch), and also the second of token ids and inputs of
-            the same shape. Those that the model fixes, or along which the file would be wrong at
-            some length (`lengths.probes`), then have the example's length, and a note says so.
+            the same shape; those that the model fixes then have the example's length, and a note
+            says so.
         others: more inputs to compare on.
 
     Raises:
@@ -106,45 +105,21 @@ def export_onnx(
     if target == "tensorrt":
         _refuse_unsupported(model)
     inputs = inputs_by_name(model, example)
-    may_fix = dynamic_axes is None
     wanted = default_axes(inputs) if dynamic_axes is None else dynamic_axes
     twin, traced_on = with_flat_outputs(float_twin(model)), at_least_two(inputs, wanted)
     stored, notes = _stored(model, blocks=target == "tensorrt")
     path.parent.mkdir(parents=True, exist_ok=True)
-    axes, causes = dict(wanted), dict[Axis, str]()
-    while True:
-        traced = graph_of(twin, traced_on, axes, may_fix=may_fix)
-        _write(traced, stored, path, plain=target != "onnxruntime")
-        axes = {
-            name: [axis for axis in varying if axis not in traced.fixed.get(name, ())]
-            for name, varying in axes.items()
-        }
-        comparison = _Comparison(model, path)
-        is_fixed = any(len(axes[name]) < len(varying) for name, varying in wanted.items())
-        examples = [inputs] if is_fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
-        differences = [comparison.refusing(each) for each in examples]
-        wrong = comparison.wrong(probes(traced_on, axes, traced.guards))
-        if not wrong or not may_fix:
-            break
-        # an axis along which the file is wrong varies only if the caller names it
-        cause = f", as the file would compute something else than the model at {wrong[0]}"
-        causes |= dict.fromkeys(wrong[0].lengths, cause)
-        axes = {
-            name: [axis for axis in varying if (name, axis) not in wrong[0].lengths]
-            for name, varying in axes.items()
-        }
+    traced = graph_of(twin, traced_on, wanted, may_fix=dynamic_axes is None)
+    _write(traced, stored, path, plain=target != "onnxruntime")
     fixed = [
         f"{name} has the fixed length {traced_on[name].shape[axis]} along axis {axis}"
-        f"{causes.get((name, axis), '')}"
-        for name, varying in wanted.items()
-        for axis in varying
-        if axis not in axes[name]
+        for name, axes in traced.fixed.items()
+        for axis in axes
     ]
-    unlike = [f"the file computes something else than the model at {probe}" for probe in wrong]
-    difference, by_default = map(max, zip(*differences, strict=True))
-    return ExportReport(
-        path, path.stat().st_size, difference, by_default, (*fixed, *unlike, *notes)
-    )
+    is_fixed = bool(fixed) or traced.is_recorded
+    examples = [inputs] if is_fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
+    difference, by_default = _compare(model.eval(), path, examples)
+    return ExportReport(path, path.stat().st_size, difference, by_default, (*fixed, *notes))
 
 
 def _write(traced: Traced, stored: Mapping[str, StoredWeight], path: Path, *, plain: bool) -> None:
@@ -278,95 +253,54 @@ def _stored(model: nn.Module, *, blocks: bool) -> tuple[dict[str, StoredWeight],
 _NO_LOG = 4
 
 
-class _Comparison:
-    """A file and the network it was made of."""
+def _compare(
+    model: nn.Module, path: Path, examples: Sequence[Mapping[str, Any]]
+) -> tuple[float, float]:
+    """The largest differences from torch, with fusion off and with default options.
 
-    def __init__(self, model: nn.Module, path: Path) -> None:
-        from encoder.runtime.onnx import session_options
+    Raises:
+        ModelError: the first is too large.
+    """
+    from encoder.runtime.onnx import session_options
+    from encoder.runtime.shared import open_session
 
-        strict, default = session_options(), session_options()
-        strict.add_session_config_entry("session.disable_quant_qdq", "1")
-        strict.log_severity_level = _NO_LOG
-        self._model, self._path = model.eval(), path
-        self._strict, self._default = _opened(path, strict), _opened(path, default)
-
-    def refusing(self, inputs: Mapping[str, Any]) -> tuple[float, float]:
-        """The differences from torch, with fusion off and with default options.
-
-        Raises:
-            ModelError: the first is too large.
-        """
-        reference = self._reference(inputs)
-        sessions = (self._strict, self._default)
-        strict, default = (_difference(reference, _run(x, inputs, self._path)) for x in sessions)
-        if not strict <= TOLERANCE:
+    strict, default = session_options(), session_options()
+    strict.add_session_config_entry("session.disable_quant_qdq", "1")
+    strict.log_severity_level = _NO_LOG
+    differences = []
+    for options in (strict, default):
+        # onnxruntime raises several kinds for a graph that it does not take
+        try:
+            session = open_session(path, options)
+            differences.append(max(_difference(model, session, inputs) for inputs in examples))
+        except Exception as error:
             raise ModelError(
-                f"{self._path.name}: ONNX Runtime differs from torch by {strict:.2g} of the "
+                f"ONNX Runtime does not run {path.name}: {first_line(error)}.",
+                remedy="Update onnxruntime, or leave out the part of the model that it names.",
+            ) from error
+        if not differences[0] <= TOLERANCE:
+            raise ModelError(
+                f"{path.name}: ONNX Runtime differs from torch by {differences[0]:.2g} of the "
                 f"largest output, more than {TOLERANCE:.2g}.",
                 remedy="Do not use that file: the model does something that no graph holds for "
                 "all inputs, or torch and onnxruntime are of other versions than pyproject.toml "
                 "names.",
             )
-        return strict, default
-
-    def wrong(self, tried: Iterable[Probe]) -> list[Probe]:
-        """Those on which the network gives something else; it may well refuse some.
-
-        Whether an axis of length 1 is there or was squeezed away does not count.
-        """
-        return [probe for probe in tried if not self._is_like_torch(probe.inputs)]
-
-    def _is_like_torch(self, inputs: Mapping[str, Any]) -> bool:
-        try:
-            reference = self._reference(inputs)
-        except Exception:  # noqa: BLE001  whatever the model raises on inputs that it does not take
-            return True
-        try:
-            outputs = _run(self._strict, inputs, self._path)
-        except ModelError:
-            return False
-        squeezed = [x.squeeze() for x in reference], [x.squeeze() for x in outputs]
-        return _difference(*squeezed) <= TOLERANCE
-
-    def _reference(self, inputs: Mapping[str, Any]) -> list[Tensor]:
-        with torch.inference_mode():
-            return flat(call(self._model, inputs), compared_output(self._model))
+    return differences[0], differences[1]
 
 
-def _opened(path: Path, options: Any) -> Any:
-    from encoder.runtime.shared import open_session
-
-    # onnxruntime raises several kinds for a graph that it does not take
-    try:
-        return open_session(path, options)
-    except Exception as error:
-        raise _refused(path, error) from error
-
-
-def _run(session: Any, inputs: Mapping[str, Any], path: Path) -> list[Any]:
+def _difference(model: nn.Module, session: Any, inputs: Mapping[str, Any]) -> float:
+    """The largest difference from torch, as a share of the largest output."""
+    with torch.inference_mode():
+        reference = [x.double().numpy() for x in flat(call(model, inputs), compared_output(model))]
     names = {value.name for value in session.get_inputs()}
-    arrays = {name: x.numpy() for name, x in flat_inputs(inputs).items() if name in names}
-    try:
-        outputs: list[Any] = session.run(None, arrays)
-    except Exception as error:
-        raise _refused(path, error) from error
-    return outputs
-
-
-def _refused(path: Path, error: Exception) -> ModelError:
-    return ModelError(
-        f"ONNX Runtime does not run {path.name}: {first_line(error)}.",
-        remedy="Update onnxruntime, or leave out the part of the model that it names.",
-    )
-
-
-def _difference(reference: Sequence[Tensor], got: Sequence[Any]) -> float:
-    if [tuple(a.shape) for a in reference] != [b.shape for b in got]:
+    got = session.run(None, {k: x.numpy() for k, x in flat_inputs(inputs).items() if k in names})
+    if [a.shape for a in reference] != [b.shape for b in got]:
         return float("inf")
     return max(
         (
             float(np.where(_same(a, b), 0, np.abs(a - b)).max()) / max(1.0, float(_largest(a)))
-            for a, b in zip((x.double().numpy() for x in reference), got, strict=True)
+            for a, b in zip(reference, got, strict=True)
             if a.size
         ),
         default=0.0,

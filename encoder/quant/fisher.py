@@ -1,9 +1,7 @@
 """What errors of weights cost in the output, from its gradients.
 
 To second order the divergence of a model's output is ½ δᵀFδ for a change δ of its weights, with
-F the Fisher information of the output. Only F's diagonal is used (as in FIT, Zandonati et al.,
-2022); an embedding table has a whole matrix, the same for all of its rows. Importing this imports
-torch.
+F the Fisher information of the output. Importing this imports torch.
 """
 
 from __future__ import annotations
@@ -15,52 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.errors import ModelError
 from encoder.quant.calibration import Batch, Objective, forward
 from encoder.quant.inputs import Gram
 from encoder.quant.layers import Layer
-from encoder.quant.prefix import check_finite
-from encoder.quant.uses import Lookups
+from encoder.quant.uses import lookups
 
 _SEED = 0
 _DRAWS = 2
-
-
-def fisher_diagonals(
-    model: nn.Module,
-    layers: Mapping[str, Layer],
-    batches: Sequence[Batch],
-    objective: Objective,
-) -> dict[str, Tensor]:
-    """The Fisher information of each weight, [n_rows, n_columns] for each layer.
-
-    The output's Fisher factor is multiplied by random signs (Hutchinson, 1990), drawn separately
-    for each item: the squared gradient of a batch's sum is then, on average, the sum of the items'
-    squared gradients, at the cost of one backward pass per batch.
-
-    Raises:
-        ModelError: no gradient reaches any layer, or the output is not finite.
-    """
-    generator = torch.Generator().manual_seed(_SEED)
-    weights = {name: layer.weight for name, layer in layers.items()}
-    totals = {name: torch.zeros(x.n_rows, x.n_columns) for name, x in layers.items()}
-    n = 0
-    with _differentiable(list(weights.values())):
-        for index, batch in enumerate(batches):
-            output = forward(model, batch).float()
-            check_finite(output, f"batch {index} of the data that fits")
-            if not output.requires_grad:
-                raise ModelError(
-                    f"{type(model).__name__}'s output has no gradient: its forward turns it off.",
-                    remedy="Leave out short=True.",
-                )
-            target = (output * _probe(output.detach(), objective, generator)).sum()
-            gradients = torch.autograd.grad(target, list(weights.values()), allow_unused=True)
-            for name, gradient in zip(weights, gradients, strict=True):
-                if gradient is not None:
-                    totals[name] += layers[name].layout.rows(gradient.float()).square()
-            n += output[..., 0].numel()
-    return {name: total / n for name, total in totals.items()}
 
 
 def lookup_grams(
@@ -87,7 +46,7 @@ def lookup_grams(
             if name := names.get(table.data_ptr()):
                 rows_by_table[name].append(rows)
 
-        stack.enter_context(Lookups(note))
+        stack.enter_context(lookups(note))
         for batch in batches if tables else ():
             for rows in rows_by_table.values():
                 rows.clear()

@@ -1,4 +1,4 @@
-"""A model with every layer stored in its scheme, each fitted to the inputs that it will see.
+"""A model with every layer stored in its scheme, each fitted to the inputs that it sees.
 
 Importing this imports torch.
 """
@@ -8,22 +8,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
-from encoder.quant.calibration import Batch, Objective
+from encoder.quant.calibration import Batch, Objective, run
 from encoder.quant.fisher import lookup_grams
-from encoder.quant.inputs import Drift, Gram
+from encoder.quant.inputs import Gram, LayerCall, grams, layer_calls
 from encoder.quant.layers import Layer, find_layers
-from encoder.quant.lockstep import LayerStop, in_step
-from encoder.quant.pricing import Priced, at_price, narrowest
-from encoder.quant.rounding import descend, gptq, hqq
+from encoder.quant.rounding import descend, gptq
 from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.stored import swap
-from encoder.quant.weights import PackedWeight, Rounded
+from encoder.quant.weights import PackedWeight
 
 Progress = Callable[[str, int, int], None]
 """Called after each layer with its name, the number done and the total."""
@@ -48,15 +46,12 @@ def quantize(
     *,
     objective: Objective | None = None,
     layers: Mapping[str, Layer] | None = None,
-    priced: Priced | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Store the layers of a copy of ``model`` in their schemes.
 
-    Layers are rounded in the order in which the model runs them, each on inputs that come from
-    the already quantized layers before it, and towards what the original layer gives on its own
-    inputs. All batches run in step, so each model runs once. Two Gram matrices are held at a time,
-    and at most 2 GiB of activations (batches for which there is no room are left out and listed).
+    Each layer is rounded on the inputs that it has in ``model``; its bias then makes up for what
+    the mean of its output has lost.
 
     Args:
         model: any module; it is not changed.
@@ -66,8 +61,6 @@ def quantize(
         objective: how a loss is measured. With it embedding tables are rounded by which errors the
             output forgets (`lookup_grams`); without it by HQQ.
         layers: those of ``model`` (`find_layers`); None to find them, with the first batch.
-        priced: layers that are rounded at a price, whatever integer scheme they have; they then
-            get the narrowest scheme that holds their codes.
         progress: called after each layer.
 
     Raises:
@@ -80,20 +73,12 @@ def quantize(
         raise InputError(
             "schemes", got=f"no layer {unknown[0]!r}", wanted=f"one of {', '.join(layers)}"
         )
-    fitting = _Fitting(copy.deepcopy(model).eval(), layers, schemes, priced, progress)
+    fitting = _Fitting(copy.deepcopy(model).eval(), layers, schemes, progress)
     fitting.round_embeddings(model, batches or (), objective)
     if batches:
-        fitting.round_in_order(batches, model)
+        fitting.round_linear(model, batches)
     fitting.round_rest(had_batches=bool(batches))
     return Fitted(fitting.model, fitting.notes)
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """What is known about a layer's inputs."""
-
-    gram: Gram
-    drift: Drift | None
 
 
 @dataclass(eq=False)
@@ -101,7 +86,6 @@ class _Fitting:
     model: nn.Module
     layers: Mapping[str, Layer]
     schemes: Mapping[str, Scheme]
-    priced: Priced | None
     progress: Progress | None
     notes: list[str] = field(default_factory=list)
 
@@ -116,30 +100,27 @@ class _Fitting:
     def round_embeddings(
         self, original: nn.Module, batches: Sequence[Batch], objective: Objective | None
     ) -> None:
-        grams: Mapping[str, Gram] = {}
+        tables: Mapping[str, Gram] = {}
         if objective:
             needed = [name for name in self.waiting if self._scheme(name).is_integer]
             layers = {name: self.layers[name] for name in needed}
-            grams = lookup_grams(original, layers, batches, objective)
+            tables = lookup_grams(original, layers, batches, objective)
         for layer in [layer for layer in self.waiting.values() if layer.kind == "embedding"]:
-            gram = grams.get(layer.name)
-            self._store(layer, Inputs(gram, None) if gram else None)
+            self._store(layer, tables.get(layer.name))
 
-    def round_in_order(self, batches: Sequence[Batch], original: nn.Module) -> None:
-        previous: list[tuple[LayerStop, Inputs]] = []
-
-        def solve(stop: LayerStop) -> Tensor | None:
-            if stop.layer.name not in self.waiting:
-                return None
-            shares = previous and stop.sees_what(previous[0][0])
-            inputs = previous[0][1] if shares else Inputs(stop.gram(), stop.drift())
-            previous[:] = [(stop, inputs)]
-            return self._store(stop.layer, inputs, stop.calls[0].options.get("bias"))
-
+    def round_linear(self, original: nn.Module, batches: Sequence[Batch]) -> None:
         needed = [x for name, x in self.waiting.items() if self._scheme(name).is_integer]
-        n_used = in_step(self.model, original, needed, batches, solve)
-        if n_used < len(batches):
-            self.notes.append(f"{n_used} of {len(batches)} batches fitted: no room for more.")
+        biases: dict[str, Any] = {}
+
+        def note(call: LayerCall) -> None:
+            biases.setdefault(call.layer.name, call.options.get("bias"))
+
+        with layer_calls(needed, note):
+            run(self.model, batches[0])
+        layers = {layer.name: layer.of(original) for layer in needed}
+        for share in grams(original, layers, batches):
+            for name in list(share):
+                self._store(self.waiting[name], share.pop(name), biases.get(name))
 
     def round_rest(self, *, had_batches: bool) -> None:
         for layer in list(self.waiting.values()):
@@ -150,44 +131,33 @@ class _Fitting:
     def _scheme(self, name: str) -> Scheme:
         return self.schemes.get(name, FP32)
 
-    def _store(self, layer: Layer, inputs: Inputs | None, bias: Tensor | None = None) -> Tensor:
-        """Round, pack and swap one layer, and correct its bias; return its new weight."""
+    @torch.no_grad()
+    def _store(self, layer: Layer, gram: Gram | None, bias: Tensor | None = None) -> None:
+        """Round, pack and swap one layer, and let its bias keep the mean of its output."""
         rows = layer.rows()
-        weight = self._pack(layer, rows, inputs)
-        if inputs and inputs.drift and isinstance(bias, nn.Parameter):
-            change = inputs.drift.bias_change(rows, weight.dequantize())
-            if bias.shape == change.shape:
-                with torch.no_grad():
-                    bias.add_(change)
+        weight = self._pack(layer, rows, gram)
+        is_bias = isinstance(bias, nn.Parameter) and bias.shape == (layer.n_rows,)
+        if bias is not None and is_bias and gram and gram.mean is not None:
+            missing = (rows - weight.dequantize()).view(len(gram.mean), -1, layer.n_columns)
+            bias += (missing @ gram.mean.unsqueeze(2)).view_as(bias)
         swap(self.model, layer, weight)
         del self.waiting[layer.name]
         if self.progress:
             self.progress(layer.name, self.n_layers - len(self.waiting), self.n_layers)
-        return layer.layout.weight(weight.dequantize())
 
-    @torch.no_grad()
-    def _pack(self, layer: Layer, rows: Tensor, inputs: Inputs | None) -> PackedWeight:
+    def _pack(self, layer: Layer, rows: Tensor, gram: Gram | None) -> PackedWeight:
         scheme = self._scheme(layer.name)
         if not scheme.is_integer:
             return PackedWeight.of_floats(rows, scheme)
-        if self.priced and inputs and (worth := self.priced.worths.get(layer.name)):
-            gram = worth.shrunk(inputs.gram)
-            target = inputs.drift.target(rows, gram) if inputs.drift else rows
-            rounded = at_price(target, worth, self.priced.price, gram)
-            return PackedWeight.of_codes(rounded, narrowest(rounded.codes))
         if not scheme.fits(layer.n_columns):
             self.notes.append(
                 f"{layer.name}: groups of {scheme.group} do not divide its {layer.n_columns} "
                 f"columns, a scale per channel instead."
             )
             scheme = Scheme(scheme.bits)
-        return PackedWeight.of_codes(self._round(layer.name, rows, scheme, inputs), scheme)
-
-    def _round(self, name: str, rows: Tensor, scheme: Scheme, inputs: Inputs | None) -> Rounded:
-        if inputs is None:
-            return hqq(rows, scheme)
-        if inputs.gram.factor is None:
-            self.notes.append(f"{name}: its Gram matrix has no factor, rounded by HQQ.")
-            return hqq(rows, scheme)
-        target = inputs.drift.target(rows, inputs.gram) if inputs.drift else rows
-        return descend(target, gptq(target, scheme, inputs.gram), scheme, inputs.gram)
+        rounded = gptq(rows, scheme, gram)
+        if gram and gram.factor is None:
+            self.notes.append(f"{layer.name}: its Gram matrix has no factor, rounded by HQQ.")
+        elif gram:
+            rounded = descend(rows, rounded, scheme, gram)
+        return PackedWeight.of_codes(rounded, scheme)

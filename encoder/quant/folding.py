@@ -6,36 +6,42 @@ Importing this imports torch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torch.overrides import TorchFunctionMode
 
 from encoder.quant.calibration import Batch, run
 
 _MAX_CHANGE = 1e-3
-_SHAPE_READERS = {"__get__", "dim", "size", "numel", "is_floating_point", "is_complex"}
-"""Functions that read a tensor's shape or kind, not its values."""
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def find_folds(model: nn.Module, batch: Batch) -> dict[str, str]:
-    """Which batch norms can be folded into which layers, as seen in one forward.
+    """The layer that made each batch norm's input, where both run once in a forward, by name."""
+    makers: dict[int, tuple[str, Tensor]] = {}
+    folds: dict[str, str] = {}
+    n_calls = Counter[str]()
 
-    A norm can be folded if its input is the output of a convolution or linear layer that nothing
-    else reads, and both run once.
+    def watch(name: str, module: nn.Module) -> Any:
+        def note(_module: nn.Module, inputs: Any, output: Any) -> None:
+            n_calls[name] += 1
+            if isinstance(module, _LAYERS):
+                makers[id(output)] = name, output
+            elif module.running_mean is not None and id(inputs[0]) in makers:
+                folds[name] = makers[id(inputs[0])][0]
 
-    Returns:
-        Layer names, by the name of their norm.
-    """
-    watch = _Watch(model)
-    with watch:
-        run(model, batch)
-    return watch.folds()
+        return module.register_forward_hook(note)
+
+    kinds = (*_LAYERS, _BatchNorm)
+    hooks = [watch(name, x) for name, x in model.named_modules() if isinstance(x, kinds)]
+    run(model, batch)
+    for hook in hooks:
+        hook.remove()
+    return {norm: x for norm, x in folds.items() if n_calls[norm] == n_calls[x] == 1}
 
 
 def fold(model: nn.Module, folds: Mapping[str, str]) -> None:
@@ -51,74 +57,23 @@ def fold(model: nn.Module, folds: Mapping[str, str]) -> None:
         setattr(model.get_submodule(parent), leaf, nn.Identity())
 
 
-class _Watch(TorchFunctionMode):
-    """Notes which layer made each norm's input, and how often an output is read."""
-
-    _LAYERS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        modules = dict(model.named_modules())
-        kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        self._layers = {id(m.weight): name for name, m in modules.items() if isinstance(m, kinds)}
-        self._norms = {
-            id(m.running_mean): name
-            for name, m in modules.items()
-            if isinstance(m, _BatchNorm) and m.running_mean is not None
-        }
-        self._outputs: dict[int, tuple[str, Tensor]] = {}
-        self._reads: dict[str, int] = {}
-        self._calls: dict[str, int] = {}
-        self._pairs: dict[str, str] = {}
-
-    def folds(self) -> dict[str, str]:
-        """The folds that were seen to be safe."""
-        return {
-            norm: layer
-            for norm, layer in self._pairs.items()
-            if self._reads[layer] == self._calls[layer] == self._calls[norm] == 1
-        }
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        keywords = kwargs or {}
-        values = [*args, *keywords.values()]
-        if getattr(func, "__name__", "") not in _SHAPE_READERS:
-            for value in values:
-                if id(value) in self._outputs:
-                    layer = self._outputs[id(value)][0]
-                    self._reads[layer] = self._reads.get(layer, 0) + 1
-        result = func(*args, **keywords)
-        if func in self._LAYERS:
-            self._note_layer(values, result)
-        elif func in (functional.batch_norm, torch.batch_norm):
-            self._note_norm(values)
-        return result
-
-    def _note_layer(self, values: Sequence[Any], result: Any) -> None:
-        for name in filter(None, (self._layers.get(id(value)) for value in values)):
-            self._calls[name] = self._calls.get(name, 0) + 1
-            self._outputs[id(result)] = (name, result)
-
-    def _note_norm(self, values: Sequence[Any]) -> None:
-        for norm in filter(None, (self._norms.get(id(value)) for value in values)):
-            self._calls[norm] = self._calls.get(norm, 0) + 1
-            if id(values[0]) in self._outputs:
-                self._pairs[norm] = self._outputs[id(values[0])][0]
-
-
 def folded(model: nn.Module, batch: Batch) -> tuple[nn.Module, dict[str, str]]:
-    """A copy with all foldable norms folded, if its output stays the same; and the folds.
+    """A copy with the norms folded that leave its output the same; and the folds.
 
-    Without such norms it is the model itself.
+    An output that something else reads too changes: then each norm is tried alone.
     """
-    folds = find_folds(model, batch)
-    if not folds:
+    found, original = find_folds(model, batch), run(model, batch)
+    done: dict[str, str] = {}
+    for folds in (found, *({norm: layer} for norm, layer in found.items())):
+        changed = copy.deepcopy(model)
+        fold(changed, done | folds)
+        change = (run(changed, batch) - original).abs().max()
+        if folds and change <= _MAX_CHANGE * original.abs().max():
+            done |= folds
+        if done == found:
+            break
+    if not done:
         return model, {}
-    copied = copy.deepcopy(model)
-    fold(copied, folds)
-    original, after = run(model, batch), run(copied, batch)
-    if (after - original).abs().max() > _MAX_CHANGE * original.abs().max():
-        return model, {}
-    return copied, folds
+    changed = copy.deepcopy(model)
+    fold(changed, done)
+    return changed, done

@@ -1,4 +1,4 @@
-"""What a model's layers are called with: their inputs' Gram matrices, and how far these drifted.
+"""What a model's layers are called with: the Gram matrices of their inputs.
 
 Importing this imports torch.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 from encoder.quant.calibration import Batch, run
 from encoder.quant.layers import Layer
-from encoder.quant.uses import Product, ProductCalls, storage_of
+from encoder.quant.uses import Calls, Product, product_calls, storage_of
 
 _MIN_ROWS, _ROWS_PER_COLUMN = 512, 4
 """The most inputs of a layer that one batch gives: the larger of the two."""
@@ -39,37 +38,24 @@ class LayerCall:
     options: Mapping[str, Any]
 
 
-OnCall = Callable[[LayerCall], Tensor | None]
-"""Called on each call; may return a different weight to use instead."""
-
-
-def layer_calls(layers: Iterable[Layer], on_call: OnCall) -> ProductCalls:
+def layer_calls(layers: Iterable[Layer], on_call: Callable[[LayerCall], None]) -> Calls:
     """While entered, calls ``on_call`` for each product with a whole weight of these layers.
 
     Calls whose rows are not all multiplied by the same, as those of some experts, are left out.
 
-    Args:
-        layers: to watch for; one that no longer holds its parameter is not seen.
-        on_call: see `OnCall`.
     """
-    watched = {layer.weight.data_ptr(): (layer, layer.weight) for layer in layers}
+    weights = [(layer, layer.weight) for layer in layers]
+    watched = {weight.data_ptr(): (layer, weight.numel()) for layer, weight in weights}
 
-    def on_product(product: Product) -> Tensor | None:
+    def on_product(product: Product) -> None:
         address = product.weight.data_ptr() if storage_of(product.weight) else 0
-        layer, weight = watched.get(address, (None, None))
-        if layer is None or weight is None or not product.inputs:
-            return None
-        if product.weight.numel() != weight.numel():
-            return None
-        call = LayerCall(layer, product.inputs, product.options)
-        other = on_call(call) if _fit(call) else None
-        if other is None:
-            return None
-        if product.weight.shape == weight.shape:
-            return other
-        return other.contiguous().as_strided(product.weight.shape, product.weight.stride())
+        layer, n_values = watched.get(address, (None, 0))
+        if layer and product.inputs and product.weight.numel() == n_values:
+            call = LayerCall(layer, product.inputs, product.options)
+            if _fit(call):
+                on_call(call)
 
-    return ProductCalls(on_product)
+    return product_calls(on_product)
 
 
 def _fit(call: LayerCall) -> bool:
@@ -80,13 +66,13 @@ def _fit(call: LayerCall) -> bool:
     return all(x.ndim > n_axes and x.shape[-1 - n_axes] == n_channels for x in call.inputs)
 
 
-def rows_of(call: LayerCall, times: int = 1) -> Tensor:
+def rows_of(call: LayerCall) -> Tensor:
     """What the weight's rows are multiplied by, float32 [n_conv_groups, n, n_columns].
 
     A batch with very many rows, such as the pixels of large pictures, is sampled at even steps,
-    since neighbours are similar. ``times`` as many are taken where a batch represents others.
+    since neighbours are similar.
     """
-    n_wanted = times * max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
+    n_wanted = max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
     if call.layer.kind == "conv":
         return _patches(call, n_wanted)
     flat = [x.detach().reshape(-1, x.shape[-1]) for x in call.inputs]
@@ -144,7 +130,9 @@ def _windows(
 
 
 _SHRINKAGE, _DAMPING = 0.05, 0.01
-"""Among .0 to .1 and .001 to .03, these gave the least error on held-out inputs, by a little."""
+"""How far to shrink towards the diagonal, as what few inputs show about pairs of columns is partly
+noise (Ledoit & Wolf, 2004); and what is added to the diagonal, as a share of its mean. Among .0 to
+.1 and .001 to .03, these gave the least error on held-out inputs, by a little."""
 
 _MORE_DAMPING = (0, 10, 100)
 """Multiples of the damping to add where a Cholesky factorization fails."""
@@ -156,14 +144,11 @@ class Gram:
 
     Args:
         values: float32 [n_conv_groups, n_columns, n_columns].
-        shrinkage: how far to shrink towards the diagonal, 0 to 1: what few inputs show about
-            pairs of columns is partly noise (Ledoit & Wolf, 2004).
-        damping: what is added to the diagonal, as a share of its mean.
+        mean: of x, [n_conv_groups, n_columns]; None where it is not known.
     """
 
     values: Tensor
-    shrinkage: float = _SHRINKAGE
-    damping: float = _DAMPING
+    mean: Tensor | None = None
 
     @cached_property
     def diagonal(self) -> Tensor:
@@ -178,7 +163,7 @@ class Gram:
 
     @property
     def _floor(self) -> Tensor:
-        return self.diagonal.mean(1)[:, None, None].clamp_min(1e-12) * self.damping
+        return self.diagonal.mean(1)[:, None, None].clamp_min(1e-12) * _DAMPING
 
     @cached_property
     def order(self) -> Tensor:
@@ -188,8 +173,8 @@ class Gram:
     @cached_property
     def stable(self) -> Tensor:
         """The Gram matrix, shrunk and damped, in the columns' own order."""
-        shrunk = self.values * (1 - self.shrinkage)
-        extra = self.diagonal * self.shrinkage + self._floor.squeeze(2)
+        shrunk = self.values * (1 - _SHRINKAGE)
+        extra = self.diagonal * _SHRINKAGE + self._floor.squeeze(2)
         return shrunk + torch.diag_embed(extra)
 
     @cached_property
@@ -243,104 +228,28 @@ def to_rows(columns: Tensor, gram: Gram) -> Tensor:
     return unsorted.transpose(1, 2).reshape(-1, columns.shape[1])
 
 
-_SHARE = 0.5
-"""The share of drift that a weight makes up for; .5 gave slightly less KL than 1 on held-out
-pictures."""
-
-
-@dataclass(frozen=True, eq=False)
-class Drift:
-    """Means over a layer's inputs, x in the quantized model and x° in the original.
-
-    Args:
-        cross: of (x° − x) xᵀ, float32 [n_conv_groups, n_columns, n_columns].
-        original_mean: of x°, [n_conv_groups, n_columns].
-        mean: of x, [n_conv_groups, n_columns].
-    """
-
-    cross: Tensor
-    original_mean: Tensor
-    mean: Tensor
-
-    def target(self, rows: Tensor, gram: Gram) -> Tensor:
-        """The weight whose output on x is nearest to the output of ``rows`` on x°.
-
-        W + share · W · cross · H⁻¹, where H is ``gram``, shrunk and damped. The share is below 1,
-        since part of the drift seen on few inputs is noise. Without a factor of H it is ``rows``.
-        """
-        if gram.factor is None:
-            return rows
-        n_groups, n_columns = gram.order.shape
-        missing = (rows.view(n_groups, -1, n_columns) @ self.cross).view_as(rows)
-        columns = to_columns(missing, gram)
-        change = gram.factor.transpose(1, 2) @ (gram.factor @ columns)
-        return rows + _SHARE * to_rows(change, gram)
-
-    def bias_change(self, rows: Tensor, replacement: Tensor) -> Tensor:
-        """What to add to the bias, [n_rows], if ``replacement`` takes the place of ``rows``."""
-        return _outputs(rows, self.original_mean) - _outputs(replacement, self.mean)
-
-
-def _outputs(rows: Tensor, mean: Tensor) -> Tensor:
-    by_group = rows.view(mean.shape[0], -1, rows.shape[1])
-    return (by_group @ mean.unsqueeze(2)).reshape(-1)
-
-
 _MAX_BYTES = 1 << 29
 
 
-class GramSum:
-    """Accumulates a Gram matrix; see `rows_of` for ``times``."""
+class _GramSum:
+    """Accumulates a Gram matrix."""
 
-    def __init__(self, times: int = 1) -> None:
-        self._times = times
-        self._total: Tensor | None = None
+    def __init__(self, layer: Layer) -> None:
+        n_groups, n_columns = layer.n_conv_groups, layer.n_columns
+        self._total = torch.zeros(n_groups, n_columns, n_columns)
+        self._sum = torch.zeros(n_groups, n_columns)
         self._n = 0
 
     def add(self, call: LayerCall) -> None:
         """Add the inputs of one call."""
-        rows = rows_of(call, self._times)
-        if self._total is None:
-            n_groups, _, n_columns = rows.shape
-            self._total = torch.zeros(n_groups, n_columns, n_columns)
+        rows = rows_of(call)
         self._total.baddbmm_(rows.transpose(1, 2), rows)
+        self._sum += rows.sum(1)
         self._n += rows.shape[1]
 
     def mean(self) -> Gram:
         """The Gram matrix of the inputs added so far."""
-        assert self._total is not None
-        return Gram(self._total / max(1, self._n))
-
-
-class DriftSum:
-    """Accumulates a `Drift`; see `rows_of` for ``times``."""
-
-    def __init__(self, times: int = 1) -> None:
-        self._times = times
-        self._cross: Tensor | None = None
-        self._n = 0
-
-    def add(self, call: LayerCall, original: LayerCall) -> None:
-        """Add the inputs of one call, and of the same call in the original model."""
-        rows, original_rows = rows_of(call, self._times), rows_of(original, self._times)
-        if self._cross is None:
-            n_groups, _, n_columns = rows.shape
-            self._cross = torch.zeros(n_groups, n_columns, n_columns)
-            self._mean, self._wanted = torch.zeros(2, n_groups, n_columns)
-        self._cross.baddbmm_((original_rows - rows).transpose(1, 2), rows)
-        self._mean += rows.sum(1)
-        self._wanted += original_rows.sum(1)
-        self._n += rows.shape[1]
-
-    def mean(self) -> Drift:
-        """The means over the inputs added so far."""
-        assert self._cross is not None
-        n = max(1, self._n)
-        return Drift(self._cross / n, self._wanted / n, self._mean / n)
-
-
-class _Enough(BaseException):
-    """Ends a forward whose rest is not needed; no ``except Exception`` of a model stops it."""
+        return Gram(self._total / self._n, self._sum / self._n)
 
 
 def grams(
@@ -352,18 +261,16 @@ def grams(
     """Gram matrices of the layers' inputs, some layers at a time.
 
     Layers with the very same input (query, key, value) share one `Gram` object, and thus its
-    factor. In each pass over the batches, a forward ends at the last layer of the pass.
+    factor.
 
     Yields:
         Gram matrices by layer name, in the order of execution.
     """
     if not batches:
         return
-    if sum(map(_gram_bytes, layers.values())) <= max_bytes:
-        yield _collect(model, layers.values(), batches, last="")
-        return
-    for names in _shares(execution_order(model, layers, batches[0]), layers, max_bytes):
-        yield _collect(model, [layers[name] for name in names], batches, last=names[-1])
+    in_order = dict.fromkeys([*execution_order(model, layers, batches[0]), *layers])
+    for names in _shares(list(in_order), layers, max_bytes):
+        yield _collect(model, [layers[name] for name in names], batches)
 
 
 def _gram_bytes(layer: Layer) -> int:
@@ -373,11 +280,7 @@ def _gram_bytes(layer: Layer) -> int:
 def execution_order(model: nn.Module, layers: Mapping[str, Layer], batch: Batch) -> list[str]:
     """Names of the layers that a forward calls as linear maps or convolutions, in that order."""
     names: dict[str, None] = {}
-
-    def note(call: LayerCall) -> None:
-        names[call.layer.name] = None
-
-    with layer_calls(layers.values(), note):
+    with layer_calls(layers.values(), lambda call: names.setdefault(call.layer.name)):
         run(model, batch)
     return list(names)
 
@@ -399,10 +302,9 @@ def _shares(
 
 
 def _collect(
-    model: nn.Module, layers: Iterable[Layer], batches: Sequence[Batch], last: str
+    model: nn.Module, layers: Sequence[Layer], batches: Sequence[Batch]
 ) -> dict[str, Gram]:
-    """Gram matrices by name; a forward ends once the layer ``last`` has been called."""
-    sums: dict[str, GramSum] = {}
+    sums: dict[str, _GramSum] = {}
     owners: dict[str, str] = {}
     previous: list[LayerCall] = []
 
@@ -411,15 +313,13 @@ def _collect(
         shares = bool(previous) and same_input(previous[0], call)
         owner = owners.setdefault(name, owners[previous[0].layer.name] if shares else name)
         if owner == name:
-            sums.setdefault(name, GramSum()).add(call)
+            sums.setdefault(name, _GramSum(call.layer)).add(call)
         previous[:] = [call]
-        if name == last:
-            raise _Enough
 
     for batch in batches:
-        with suppress(_Enough), layer_calls(layers, add):
-            run(model, batch)
         previous.clear()
+        with layer_calls(layers, add):
+            run(model, batch)
     means = {name: total.mean() for name, total in sums.items()}
     return {name: means[owner] for name, owner in owners.items()}
 

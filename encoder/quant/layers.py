@@ -5,7 +5,8 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -49,11 +50,6 @@ class Layer:
         return self.layout.kind
 
     @property
-    def aliases(self) -> tuple[str, ...]:
-        """Names of the other modules that hold the very same weight."""
-        return tuple(name for name, _ in self.owners[1:])
-
-    @property
     def weight(self) -> Tensor:
         """The weight as the module sees it, float."""
         return cast(Tensor, getattr(self.module, self.parameter))
@@ -85,10 +81,17 @@ class Layer:
         """The same layer of a copy of its model."""
         return replace(self, module=model.get_submodule(self.owners[0][0]))
 
-    @property
-    def is_stored(self) -> bool:
-        """Whether it is quantized by now."""
-        return self.parameter not in self.module._parameters
+
+@contextmanager
+def changed(layer: Layer, weight: Tensor) -> Iterator[None]:
+    """While entered, the layer (and what is tied to it) has this weight; no copy is made."""
+    parameter = layer.weight
+    original = parameter.data
+    parameter.data = weight.to(original.dtype).view_as(original)
+    try:
+        yield
+    finally:
+        parameter.data = original
 
 
 def find_layers(model: nn.Module, batch: Batch | None = None) -> dict[str, Layer]:

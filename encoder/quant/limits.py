@@ -68,9 +68,7 @@ def parse_budget(
     return int(nbytes + _ROUNDING)
 
 
-def check_limits(
-    config: object, limits: Mapping[str, object], target: str | None = None, *, short: bool = False
-) -> None:
+def check_limits(config: object, limits: Mapping[str, object]) -> None:
     """Refuse limits that contradict each other; see `Quantizer.apply`.
 
     Raises:
@@ -83,9 +81,6 @@ def check_limits(
             got=", ".join([f"config={config!r}"] * (config != "auto") + names),
             wanted='config="auto" with at most one of budget, bits and max_loss',
         )
-    if short and (target or not {"budget", "bits"} & set(names)):
-        got = f"target={target!r}" if target else ", ".join(names) or f"config={config!r} alone"
-        raise InputError("short", got=got, wanted="budget or bits, and no target")
 
 
 def _read(budget: str | int | float | None, fp32_nbytes: int) -> float | None:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,11 +19,11 @@ from encoder.quant.folding import fold
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import buffers, put, stored_in_modules, stored_layers
 from encoder.quant.uses import plain
-from encoder.quant.weights import PackedWeight, lengthen, shorten
+from encoder.quant.weights import PackedWeight
 
 WEIGHTS = "model.safetensors"
 FACTS = "quantization.json"
-_VERSION, _SHORT_VERSION = 1, 2
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,6 @@ class QuantizedModel(nn.Module):
         return model_nbytes(self.module)
 
     @property
-    def short_nbytes(self) -> int:
-        """Bytes of the whole weight file that ``save(folder, short=True)`` writes."""
-        with TemporaryDirectory() as folder:
-            return (self.save(folder, short=True) / WEIGHTS).stat().st_size
-
-    @property
     def average_bits(self) -> float:
         """Bits per parameter of the original, counting scales, biases and norms."""
         return 32 * self.nbytes / self.facts.fp32_nbytes
@@ -86,24 +79,14 @@ class QuantizedModel(nn.Module):
         """How many times smaller than FP32."""
         return self.facts.fp32_nbytes / self.nbytes
 
-    def save(self, folder: str | Path, *, short: bool = False) -> Path:
-        """Write ``model.safetensors`` and ``quantization.json`` into ``folder``, and return it.
-
-        Args:
-            folder: made if it is missing.
-            short: store codes in a Huffman code for each layer: a smaller file of the same model,
-                which takes as many bytes in memory.
-        """
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``quantization.json`` into ``folder``, and return it."""
         from safetensors.torch import save_model
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        layers = _describe(self.module)
         save_model(self.module, str(folder / WEIGHTS))
-        if short:
-            _shorten_file(folder / WEIGHTS, layers)
-        version = _SHORT_VERSION if short else _VERSION
-        facts = {**vars(self.facts), "version": version, "layers": layers}
+        facts = {**vars(self.facts), "version": _VERSION, "layers": _describe(self.module)}
         (folder / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
         return folder
 
@@ -157,59 +140,17 @@ def _describe(module: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
-def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
-    """Put codes in a Huffman code, where that is shorter."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    with safe_open(path, "pt") as file:
-        tensors, shared = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    for layer in layers.values():
-        codes_name, scheme = _codes_of(layer), Scheme.parse(layer["scheme"])
-        if codes_name in tensors and scheme.is_integer:
-            short = shorten(tensors[codes_name], scheme.bits, _layout(layer).n_columns)
-            if short.nbytes < tensors[codes_name].nbytes:
-                tensors[codes_name] = short
-    shorter = path.with_suffix(".short")  # the tensors may still be mapped from the old file
-    save_file(tensors, shorter, shared)
-    shorter.replace(path)
-
-
-def _lengthen(tensors: dict[str, Tensor], layers: Mapping[str, Any]) -> None:
-    """Undo `_shorten_file`: packed codes have two axes, shortened ones have one."""
-    for layer in layers.values():
-        codes = _codes_of(layer)
-        if codes in tensors and tensors[codes].ndim == 1:
-            layout = _layout(layer)
-            shape = layout.n_rows, layout.n_columns
-            tensors[codes] = lengthen(tensors[codes], Scheme.parse(layer["scheme"]).bits, shape)
-
-
-def _codes_of(layer: Mapping[str, Any]) -> str:
-    """The name of a layer's codes in the file."""
-    owner = layer["module"]
-    return (f"{owner}." if owner else "") + buffers(layer["parameter"])[0]
-
-
-def _layout(layer: Mapping[str, Any]) -> Layout:
-    shape = tuple(layer["shape"])
-    axes = layer["axes"]
-    kernel = "transposed" if axes == [1] else "conv"
-    kind = layer.get("kind") or (kernel if len(shape) > 2 else "linear")
-    return Layout(shape, tuple(axes), layer.get("n_groups", 1), kind)
-
-
 def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     for name, layer in layers.items():
-        layout = _layout(layer)
+        shape, axes = tuple(layer["shape"]), tuple(layer["axes"])
+        layout = Layout(shape, axes, layer["n_groups"], layer["kind"])
         owner_name, parameter = layer["module"], layer["parameter"]
         prefix = f"{owner_name}." if owner_name else ""
         packed, scales = (tensors[f"{prefix}{buffer}"] for buffer in buffers(parameter))
         weight = PackedWeight(Scheme.parse(layer["scheme"]), packed, scales, layout.n_columns)
         owner = module.get_submodule(owner_name)
-        shape = tuple(getattr(owner, parameter).shape)
-        if shape != layout.shape:
-            raise KeyError(f"{name} has the shape {shape}, not {layout.shape}")
+        if (own := tuple(getattr(owner, parameter).shape)) != shape:
+            raise KeyError(f"{name} has the shape {own}, not {shape}")
         put(owner, parameter, weight, layout)
     module.load_state_dict(tensors)
 
@@ -219,27 +160,26 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     try:
         facts = json.loads((folder / FACTS).read_text("utf-8"))
-        tensors = _read_tensors(folder / WEIGHTS, facts.get("layers", {}))
+        tensors = _read_tensors(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{folder} holds no quantized model: {error}.",
             remedy="Give a folder that QuantizedModel.save or `anymodal models quantize` wrote.",
         ) from error
-    if facts.pop("version", None) not in (_VERSION, _SHORT_VERSION):
+    if facts.pop("version", None) != _VERSION:
         raise ModelError(
             f"{folder / FACTS} is of another version.", remedy="Quantize the model again."
         )
     return facts, tensors
 
 
-def _read_tensors(path: Path, layers: Mapping[str, Any]) -> dict[str, Tensor]:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors by name; the file stores a shared tensor under only one of its names."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         shared = file.metadata() or {}
-    _lengthen(tensors, layers)
     return tensors | {
         name: tensors[kept_name] for name, kept_name in shared.items() if kept_name in tensors
     }

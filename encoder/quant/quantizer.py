@@ -29,7 +29,6 @@ from encoder.quant.fit import quantize
 from encoder.quant.folding import folded
 from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.limits import Target, check_limits, check_target, parse_budget, takes
-from encoder.quant.pricing import Priced, within
 from encoder.quant.quantized import (
     QuantizationFacts,
     QuantizedModel,
@@ -45,7 +44,6 @@ from encoder.quant.uses import plain
 if TYPE_CHECKING:
     from encoder.quant.export_onnx import ExportReport
     from encoder.quant.report import SensitivityReport
-    from encoder.quant.tuning import Rates
 
 Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
@@ -72,7 +70,6 @@ class Quantizer:
             several: the name of an output (``heads.age``, ``0``); or of a module whose output is
             compared, as for a detector, whose boxes come and go. None for the first or the usual.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
-        cache: a folder for measurements, so that a stopped analysis can be resumed.
         progress: show a bar on a terminal.
 
     Raises:
@@ -94,7 +91,6 @@ class Quantizer:
         *,
         outputs: str | None = None,
         objective: Objective | Literal["auto"] = "auto",
-        cache: str | Path | None = None,
         progress: bool = True,
     ) -> None:
         self._model = _evaluating(model)
@@ -110,7 +106,6 @@ class Quantizer:
                 data = CalibrationData(*(list(map(in_float32, x)) for x in (data.fit, data.score)))
             self._data = data
         self._objective = objective
-        self._cache = Path(cache) if cache else None
         self._progress = progress
         self._report: SensitivityReport | None = None
         self._quantized: QuantizedModel | None = None
@@ -133,7 +128,6 @@ class Quantizer:
             schemes=[Scheme.parse(scheme) for scheme in schemes] if schemes else None,
             objective=self.objective,
             rounding="gptq" if self._data else "hqq",
-            cache=self._cache,
             progress=self._progress,
         )
         if not self._data:
@@ -163,7 +157,6 @@ class Quantizer:
         max_loss: float | None = None,
         keep: Mapping[str, str | Scheme] | None = None,
         target: Target | None = None,
-        short: bool = False,
     ) -> QuantizedModel:
         """Quantize a copy of the model.
 
@@ -177,9 +170,6 @@ class Quantizer:
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
             target: the runtime that will run it: only schemes that it takes are chosen, see
                 `allocation.targets`. None for whatever is smallest.
-            short: ``budget`` or ``bits`` apply to the file that ``save(folder, short=True)``
-                writes: each row gets a step instead of a width, set by a price per bit; see
-                `pricing`.
 
         Raises:
             InputError: settings that contradict each other, or a scheme that ``target`` does not
@@ -190,69 +180,16 @@ class Quantizer:
                 instead.
         """
         limits = {"budget": budget, "bits": bits, "max_loss": max_loss}
-        check_limits(config, limits, target, short=short)
+        check_limits(config, limits)
         check_target(target)
         self._target = target
         if config != "auto":
             self._quantized = self._quantize(self._explicit(config, keep or {}))
         elif budget is not None or bits is not None:
             max_bytes = parse_budget(budget, bits=bits, fp32_nbytes=model_nbytes(self._model))
-            if short:
-                self._quantized = self._short(keep or {}, max_bytes)
-            else:
-                self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
+            self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
         else:
             self._quantized = self._within(AUTO_LOSS if max_loss is None else max_loss, keep)
-        return self._quantized
-
-    def tune(
-        self,
-        batches: Iterable[Batch] | None = None,
-        *,
-        n_steps: int = 300,
-        rates: Rates | None = None,
-    ) -> QuantizedModel:
-        """Train what `apply` made towards the original's output; see `fitting.tuning`.
-
-        It takes minutes instead of seconds and gains the last few tenths: useful below about five
-        bits. It needs varied data, thousands of texts or pictures in random crops; a few dozen
-        are merely memorised. If the loss on the judging half does not fall, everything stays as it
-        was, and the facts note it.
-
-        Args:
-            batches: unlabelled inputs, repeated as needed, without any that judge. None for the
-                calibration batches that fit.
-            n_steps: how many steps, one batch each.
-            rates: how fast.
-
-        Raises:
-            InputError: nothing was applied yet, there is no calibration data, no batches.
-        """
-        from encoder.quant.tuning import tune
-
-        if self._quantized is None:
-            raise InputError("tune", got="no quantized model", wanted="a call of apply() first")
-        data, untuned = self._need_data("tune", real=True), self._quantized
-        module = tune(
-            self._folded[0],
-            untuned.module,
-            data.fit if batches is None else batches,
-            objective=self.objective,
-            n_steps=n_steps,
-            rates=rates,
-            show=self._progress,
-        )
-        loss = loss_of(self.objective, self._model, module, data.score)
-        old = untuned.facts.loss or 0.0
-        if loss < old:
-            facts = replace(untuned.facts, loss=loss)
-        else:
-            note = f"tuning for {n_steps} steps was undone: a loss of {loss:.2g} after {old:.2g}."
-            facts, module = (
-                replace(untuned.facts, notes=(*untuned.facts.notes, note)),
-                untuned.module,
-            )
-        self._quantized = QuantizedModel(module, facts)
         return self._quantized
 
     def export_onnx(
@@ -322,11 +259,6 @@ class Quantizer:
             ceiling *= 0.9 * max_loss / loss
         return self._quantize(self._allocate(keep, max_loss=0.0).schemes)
 
-    def _short(self, keep: Mapping[str, str | Scheme], max_bytes: int) -> QuantizedModel:
-        """The largest file of short codes within a size."""
-        data, pins = self._need_data("short", real=True), pinned(self._layers, keep)
-        return within(max_bytes, self._folded[0], pins, data.fit, self.objective, self._quantize)
-
     def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
         pinned(self._layers, keep or {})  # an unknown name fails here, not minutes later
         report = self._report or self.analyze_sensitivity()
@@ -361,9 +293,7 @@ class Quantizer:
         used = scheme if scheme.fits(layer.n_columns) else Scheme(scheme.bits)
         return takes(self._target, used, layer.kind, layer.n_columns, layer.layout.n_groups)
 
-    def _quantize(
-        self, schemes: Mapping[str, Scheme], priced: Priced | None = None
-    ) -> QuantizedModel:
+    def _quantize(self, schemes: Mapping[str, Scheme]) -> QuantizedModel:
         base, folds = self._folded
         fit = self._data.fit if self._data else None
         integers = [scheme for scheme in schemes.values() if scheme != FP32]
@@ -374,7 +304,6 @@ class Quantizer:
                 fit,
                 layers={name: layer.of(base) for name, layer in self._layers.items()},
                 objective=self.objective if self._data else None,
-                priced=priced,
                 progress=lambda name, *_: advance(name),
             )
         facts = QuantizationFacts(
@@ -391,8 +320,8 @@ class Quantizer:
             facts = replace(facts, notes=(*facts.notes, _SYNTHETIC_NOTE))
         return QuantizedModel(module, facts)
 
-    def _need_data(self, what: str, *, real: bool = False) -> CalibrationData:
-        data = self._data if real else self._data or self._synthetic
+    def _need_data(self, what: str) -> CalibrationData:
+        data = self._data or self._synthetic
         if data is None:
             raise InputError(
                 "calibration",

@@ -5,18 +5,12 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from encoder.quant.inputs import Gram, to_columns, to_rows
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import Rounded, float16_scales, spread
-
-Choose = Callable[[Tensor, Tensor], Tensor]
-"""Returns codes. Takes the wished values [n_conv_groups, n_rows], which it may modify, and, in the
-same shape, what a miss by one code adds to the root of the squared error of each row's output."""
 
 
 def in_groups(rows: Tensor, scheme: Scheme) -> Tensor:
@@ -28,12 +22,6 @@ def to_codes(values: Tensor, scales: Tensor, scheme: Scheme) -> Tensor:
     """The nearest codes, still float; ``scales`` broadcasts over ``values``."""
     largest = scheme.largest_code
     return (values / scales).round_().clamp_(-largest - 1, largest)
-
-
-def nearest(scheme: Scheme) -> Choose:
-    """A function that chooses the scheme's nearest code, whatever a miss adds."""
-    largest = scheme.largest_code
-    return lambda wishes, _: wishes.round_().clamp_(-largest - 1, largest)
 
 
 _SHARES = (1.0, 0.92, 0.85, 0.78, 0.71, 0.64, 0.57, 0.5, 0.43, 0.36)
@@ -169,11 +157,11 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
         return hqq(rows, scheme)
     scales = mse_scales(rows, scheme, gram.importance(rows.shape[0]).sqrt())
     steps = to_columns(spread(scales, rows.shape[1]).expand_as(rows), gram)
-    codes = walk(to_columns(rows, gram), steps, gram.factor, nearest(scheme))
+    codes = _walk(to_columns(rows, gram), steps, gram.factor, scheme)
     return Rounded(to_rows(codes, gram).to(torch.int8), scales)
 
 
-def walk(weights: Tensor, steps: Tensor, factor: Tensor, choose: Choose) -> Tensor:
+def _walk(weights: Tensor, steps: Tensor, factor: Tensor, scheme: Scheme) -> Tensor:
     """Codes of ``weights`` [n_conv_groups, n_columns, n_rows], which is overwritten.
 
     Within a block each column corrects the following ones immediately; columns after the block
@@ -186,8 +174,7 @@ def walk(weights: Tensor, steps: Tensor, factor: Tensor, choose: Choose) -> Tens
         end = min(start + _BLOCK, n_columns)
         for i in range(start, end):
             pivot = factor[:, i, i, None]
-            code = choose(weights[:, i] / steps[:, i], steps[:, i] / pivot)
-            codes[:, i] = code
+            codes[:, i] = code = to_codes(weights[:, i], steps[:, i], scheme)
             miss = (weights[:, i] - code * steps[:, i]) / pivot
             misses[:, i - start] = miss
             row = factor[:, i, i + 1 : end, None]
@@ -207,14 +194,14 @@ def descend(rows: Tensor, rounded: Rounded, scheme: Scheme, gram: Gram) -> Round
     has a single scale, the scale is then set to the best for its codes.
     """
     for _ in range(_SWEEPS):
-        rounded = sweep(rows, rounded, gram, nearest(scheme))
+        rounded = _sweep(rows, rounded, scheme, gram)
         if rounded.scales.shape[1] == 1:
             rounded = _rescale(rows, rounded, gram)
     return rounded
 
 
-def sweep(rows: Tensor, rounded: Rounded, gram: Gram, choose: Choose) -> Rounded:
-    """Set one column after the other to the code that is chosen, given all others."""
+def _sweep(rows: Tensor, rounded: Rounded, scheme: Scheme, gram: Gram) -> Rounded:
+    """Set one column after the other to its nearest code, given all others."""
     steps = to_columns(spread(rounded.scales, rows.shape[1]).expand_as(rows), gram)
     codes = to_columns(rounded.codes.float(), gram)
     matrix = gram.sorted
@@ -225,7 +212,7 @@ def sweep(rows: Tensor, rounded: Rounded, gram: Gram, choose: Choose) -> Rounded
         for i in range(start, end):
             curvature = matrix[:, i, i, None]
             wish = codes[:, i] + pull[:, i] / (curvature * steps[:, i])
-            code = choose(wish, steps[:, i] * curvature.sqrt())
+            code = to_codes(wish, torch.ones(()), scheme)
             moved = ((code - codes[:, i]) * steps[:, i]).unsqueeze(1)
             pull[:, i:end].baddbmm_(matrix[:, i:end, i, None], moved, alpha=-1)
             codes[:, i] = code

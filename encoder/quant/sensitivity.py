@@ -3,42 +3,39 @@
 Each layer is rounded alone, at each width, fitted on one half of the data and judged by the
 output's divergence on the other half. The layers' losses are then assumed to add up, as in HAWQ-V3
 (Yao et al., 2021) and similar methods; the output's divergence ranks layers better than weight
-errors or Fisher information do. Losses are kept as they are measured, so that a run that was
-stopped goes on. Importing this imports torch.
+errors or Fisher information do. Importing this imports torch.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.quant.calibration import (
     Batch,
     CalibrationData,
     Objective,
     batch_items,
     divergence,
+    evaluating,
     forward,
     named_of,
     run,
 )
 from encoder.quant.fisher import lookup_grams
 from encoder.quant.inputs import Gram, execution_order, grams
-from encoder.quant.layers import Layer, some_layers, unsupported
-from encoder.quant.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
+from encoder.quant.layers import Layer, changed, some_layers, unsupported
 from encoder.quant.quantized import model_nbytes
-from encoder.quant.report import Advance, Row, SensitivityReport, progress_bar, width
+from encoder.quant.report import Row, SensitivityReport, progress_bar, width
 from encoder.quant.rounding import gptq
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
+from encoder.quant.uses import lookups
 
 Rounding = Literal["gptq", "hqq"]
 """How weights are rounded: fitted to the data, or without it."""
@@ -47,8 +44,6 @@ MAX_ITEMS = 32
 """The most items that judge; an analysis takes time in proportion to them."""
 
 _MAX_FIT_ITEMS = 128
-_RECIPE = "2"
-"""Change it when the same layer and scheme would now give a different loss."""
 _SHARED_NOTE = "its share, by values, of the loss with all layers in fp16"
 
 
@@ -59,7 +54,6 @@ def analyze(
     schemes: Sequence[Scheme] | None = None,
     objective: Objective | Literal["auto"] = "auto",
     rounding: Rounding = "gptq",
-    cache: Path | None = None,
     progress: bool = True,
     max_items: int = MAX_ITEMS,
 ) -> SensitivityReport:
@@ -75,7 +69,6 @@ def analyze(
             among them. One whose group does not divide a layer's rows is left out there.
         objective: ``auto`` for `choose_objective`.
         rounding: see `Rounding`.
-        cache: a folder that keeps measurements, so that a stopped analysis can be resumed.
         progress: show a bar if standard error is a terminal.
         max_items: the most items that judge.
 
@@ -90,7 +83,7 @@ def analyze(
         if objective == "auto":
             objective = choose_objective(model, data.score[0])
         task = _Task(model, layers, schemes_by_layer, data, objective, rounding)
-        rows = _measure(task, _journal(task, cache), show=progress)
+        rows = _measure(task, show=progress)
     order = {name: index for index, name in enumerate(layers)}
     return SensitivityReport(
         rows=tuple(sorted(rows, key=lambda row: (order[row.layer], width(row.scheme)))),
@@ -146,7 +139,7 @@ def choose_objective(model: nn.Module, batch: Batch) -> Objective:
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     hooks += [module.register_forward_hook(note("linear")) for module in linears]
     try:
-        with no_grad():
+        with torch.no_grad():
             output = forward(model, batch)
     finally:
         for hook in hooks:
@@ -181,45 +174,35 @@ class _Task:
     rounding: Rounding
 
 
-def _measure(task: _Task, journal: Journal, *, show: bool) -> list[Row]:
-    pending = {
-        name: [scheme for scheme in schemes if journal.get(name, scheme.name) is None]
-        for name, schemes in task.schemes.items()
-    }
-    pending = {name: missing for name, missing in pending.items() if missing}
-    if pending or journal.get("", FP16.name) is None:
-        runs = PrefixRuns(task.model, task.layers, task.data.score)
-        for index, output in enumerate(runs.outputs):
-            check_finite(output, f"batch {index} of the data that judges")
-        with progress_bar("Sensitivity", sum(map(len, pending.values())), show=show) as advance:
-            _fill(task, journal, runs, pending, advance)
-    rows = [
-        _row(task.layers[name], scheme, journal.get(name, scheme.name))
-        for name, schemes in task.schemes.items()
-        for scheme in schemes
-    ]
-    return rows + _float_rows(task.layers, journal.get("", FP16.name) or 0.0)
-
-
-def _fill(
-    task: _Task,
-    journal: Journal,
-    runs: PrefixRuns,
-    pending: Mapping[str, Sequence[Scheme]],
-    advance: Advance,
-) -> None:
-    """Measure what is missing, layer by layer."""
-    if journal.get("", FP16.name) is None:
-        journal.add("", FP16.name, _fp16_loss(task, runs))
+def _measure(task: _Task, *, show: bool) -> list[Row]:
+    ids: dict[int, list[Tensor]] = {}
+    with lookups(lambda table, x, _: ids.setdefault(table.data_ptr(), []).append(x.flatten())):
+        originals = _outputs(task)
+    for index, output in enumerate(originals):
+        if not torch.isfinite(output).all():
+            raise ModelError(
+                f"The model itself returns NaN or infinity on batch {index} of the data that "
+                "judges.",
+                remedy="Check that batch and the checkpoint; nothing can be compared with it.",
+            )
     multiplied = execution_order(task.model, task.layers, task.data.score[0])
-    for name, gram in _with_grams(task, pending):
-        layer = task.layers[name]
-        used = None if name in multiplied else runs.looked_up(layer)
-        for scheme in pending[name]:
-            weight = _rounded(layer, used, scheme, gram)
-            loss = _mean(task.objective, runs.outputs, runs.run(layer, weight))
-            journal.add(name, scheme.name, loss)
-            advance(f"{name} {scheme.name}")
+    rows = []
+    with progress_bar("Sensitivity", sum(map(len, task.schemes.values())), show=show) as advance:
+        for name, gram in _with_grams(task):
+            layer = task.layers[name]
+            is_table = layer.only_looked_up and name not in multiplied
+            looked_up = ids.get(layer.weight.data_ptr()) if is_table else None
+            used = torch.unique(torch.cat(looked_up)) if looked_up else None
+            for scheme in task.schemes[name]:
+                with changed(layer, _rounded(layer, used, scheme, gram)):
+                    loss = _mean(task.objective, originals, _outputs(task))
+                rows.append(_row(layer, scheme, loss))
+                advance(f"{name} {scheme.name}")
+    return rows + _float_rows(task.layers, _fp16_loss(task, originals))
+
+
+def _outputs(task: _Task) -> list[Tensor]:
+    return [run(task.model, batch) for batch in task.data.score]
 
 
 def _rounded(layer: Layer, used: Tensor | None, scheme: Scheme, gram: Gram | None) -> Tensor:
@@ -233,13 +216,12 @@ def _rounded(layer: Layer, used: Tensor | None, scheme: Scheme, gram: Gram | Non
     return layer.layout.weight(rounded)
 
 
-def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram | None]]:
-    """Each pending layer once, with its Gram matrix where there is one."""
-    remaining = dict.fromkeys(pending)
+def _with_grams(task: _Task) -> Iterator[tuple[str, Gram | None]]:
+    """Each layer once, with its Gram matrix where there is one."""
+    remaining = dict.fromkeys(task.layers)
     tables: Mapping[str, Gram] = {}
     if task.rounding == "gptq":
-        layers = {name: task.layers[name] for name in remaining}
-        needed = {name: layer for name, layer in layers.items() if layer.kind != "embedding"}
+        needed = {name: layer for name, layer in task.layers.items() if layer.kind != "embedding"}
         for share in grams(task.model, needed, task.data.fit):
             for name in list(share):
                 del remaining[name]
@@ -249,15 +231,13 @@ def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram
     yield from ((name, tables.get(name)) for name in remaining)
 
 
-def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
+def _fp16_loss(task: _Task, originals: Sequence[Tensor]) -> float:
     """The loss with all layers that FP16 can hold stored in it at once."""
     with ExitStack() as stack:
         for layer in task.layers.values():
             if _fits_fp16(layer):
                 stack.enter_context(changed(layer, layer.weight.detach().half().float()))
-        stack.enter_context(no_grad())
-        outputs = (forward(task.model, batch).float() for batch in task.data.score)
-        return _mean(task.objective, runs.outputs, outputs)
+        return _mean(task.objective, originals, _outputs(task))
 
 
 def _float_rows(layers: Mapping[str, Layer], fp16_loss: float) -> list[Row]:
@@ -270,13 +250,12 @@ def _float_rows(layers: Mapping[str, Layer], fp16_loss: float) -> list[Row]:
     return half + [_row(layer, FP32, 0.0) for layer in layers.values()]
 
 
-def _row(layer: Layer, scheme: Scheme, loss: float | None, note: str = "") -> Row:
-    assert loss is not None
+def _row(layer: Layer, scheme: Scheme, loss: float, note: str = "") -> Row:
     n_values = layer.weight.numel()
     return Row(layer.name, layer.kind, scheme, loss, layer.nbytes(scheme), n_values, note)
 
 
-def _mean(objective: Objective, originals: Sequence[Tensor], outputs: Iterator[Tensor]) -> float:
+def _mean(objective: Objective, originals: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
     """The mean over all items, in double, as small losses are differences of near equal numbers."""
     total, n = 0.0, 0
     for original, output in zip(originals, outputs, strict=True):
@@ -304,77 +283,3 @@ def _some(batches: Sequence[Batch], max_items: int) -> list[Batch]:
         )
     n_items = sum(batch_items(batch) for batch in batches)
     return list(batches[:: -(-n_items // max_items)])
-
-
-class Journal:
-    """Losses that are known, by layer and scheme.
-
-    Args:
-        path: of the file; None to keep losses in memory only. A line that cannot be read, such as
-            the last one of a killed run, is skipped: its loss is measured again.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._losses: dict[tuple[str, str], float] = {}
-        if path is not None and path.exists():
-            self._read(path)
-
-    def get(self, layer: str, scheme: str) -> float | None:
-        """A loss, if it is known."""
-        return self._losses.get((layer, scheme))
-
-    def add(self, layer: str, scheme: str, loss: float) -> None:
-        """Record a loss and write it to disk at once."""
-        self._losses[layer, scheme] = loss
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            line = json.dumps({"layer": layer, "scheme": scheme, "loss": loss})
-            # a line break comes first too, lest a killed run's unfinished line join this one
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"\n{line}\n")
-
-    def _read(self, path: Path) -> None:
-        for line in path.read_text("utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-                self._losses[str(row["layer"]), str(row["scheme"])] = float(row["loss"])
-            except (ValueError, KeyError, TypeError):
-                continue
-
-
-def _journal(task: _Task, cache: Path | None) -> Journal:
-    if cache is None:
-        return Journal(None)
-    batches = {"fit": list(task.data.fit), "score": list(task.data.score)}
-    settings = {"objective": task.objective, "rounding": task.rounding, "recipe": _RECIPE}
-    return Journal(cache / f"{key_of(task.model, batches, settings)}.jsonl")
-
-
-def key_of(
-    model: nn.Module, batches: Mapping[str, list[Batch]], settings: Mapping[str, Any]
-) -> str:
-    """A hash of all that a measurement depends on: weights, data, settings."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(type(model).__qualname__.encode())
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        _feed(digest, name, tensor)
-    for name, part in batches.items():
-        _feed(digest, name, part)
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, name: str, value: Any) -> None:
-    if isinstance(value, Tensor):
-        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            _feed(digest, f"{name}.{key}", item)
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            _feed(digest, f"{name}.{index}", item)
-    else:
-        digest.update(f"{name} {value!r}".encode())

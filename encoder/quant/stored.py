@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from encoder.onnx.codes import Layout
@@ -88,20 +87,6 @@ class StoredLayer:
     def dequantize(self) -> Tensor:
         """The weight as the module sees it, float32 [*layout.shape]."""
         return self.layout.weight(self.packed_weight.dequantize())
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the whole module: codes, scales, bias and whatever else it holds itself."""
-        tensors = [*self.module.parameters(recurse=False), *self.module.buffers(recurse=False)]
-        return sum(tensor.nbytes for tensor in tensors)
-
-    @property
-    def average_bits(self) -> float:
-        """Bits per value of the module's weights and biases, including scales."""
-        stored = cast(Any, self.module).stored.values()
-        n_values = sum(torch.Size(layout.shape).numel() for _, layout in stored)
-        n_values += sum(parameter.numel() for parameter in self.module.parameters(recurse=False))
-        return 8 * self.nbytes / n_values
 
 
 def buffers(parameter: str) -> tuple[str, str]:

@@ -18,8 +18,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoder.errors import ModelError
-from encoder.quant.calibration import Batch, CalibrationData, forward, run
-from encoder.quant.prefix import evaluating
+from encoder.quant.calibration import Batch, CalibrationData, evaluating, forward, run
 
 _N_BATCHES, _N_ITEMS = 4, 8
 _N_TOKENS, _N_SAMPLES = 32, 16_000

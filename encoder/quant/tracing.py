@@ -35,7 +35,6 @@ from encoder.quant.calibration import (
     part_of,
     takes_mapping,
 )
-from encoder.quant.lengths import Guard, guards_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -62,19 +61,6 @@ def trace(
         opset: the version of ONNX's operators.
         may_fix: give an axis that the model does not let vary its length in ``inputs``.
     """
-    program = _captured(module, inputs, dynamic_axes, argument=argument, may_fix=may_fix)
-    return _translated(program, inputs, outputs=outputs, opset=opset)
-
-
-def _captured(
-    module: nn.Module,
-    inputs: Mapping[str, Any],
-    dynamic_axes: Mapping[str, Sequence[int]],
-    *,
-    argument: str | None,
-    may_fix: bool,
-) -> torch.export.ExportedProgram:
-    """The module's operations for all lengths that its own branches do not tell apart."""
     varies = torch.export.Dim.AUTO if may_fix else torch.export.Dim.DYNAMIC
     dynamic: dict[str, Any] = {
         name: dict.fromkeys(dynamic_axes.get(name, ()), varies)
@@ -89,16 +75,7 @@ def _captured(
     # and recurrent layers are loops
     any_length = symbolic.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
     with quiet(), any_length, patch_dynamic_shape_rnn_decompositions(dynamic_axes):
-        return torch.export.export(module.eval(), (), named, dynamic_shapes=dynamic)
-
-
-def _translated(
-    program: torch.export.ExportedProgram,
-    inputs: Mapping[str, Any],
-    *,
-    outputs: Sequence[str] | None = None,
-    opset: int = OPSET,
-) -> torch.onnx.ONNXProgram:
+        program = torch.export.export(module.eval(), (), named, dynamic_shapes=dynamic)
     with quiet():
         translated = torch.onnx.export(
             program,
@@ -134,13 +111,11 @@ class Traced:
     Args:
         graph: the weights are as torch has them.
         fixed: the axes that have the length of the example, by input.
-        guards: what the lengths of the others have to fulfil for the same graph.
         is_recorded: whether it holds nothing but the operations on the example.
     """
 
     graph: ir.Model
     fixed: Mapping[str, Sequence[int]]
-    guards: Sequence[Guard] = ()
     is_recorded: bool = False
 
 
@@ -159,10 +134,8 @@ def graph_of(
     argument = first_name if takes_mapping(twin, inputs) else None
     first: Exception | None = None
     try:
-        program = _captured(twin, inputs, axes, argument=argument, may_fix=may_fix)
-        guards = guards_of(program, flat_inputs(inputs))
-        graph = _translated(program, inputs).model
-        return Traced(graph, _fixed_axes(graph, axes), guards)
+        graph = trace(twin, inputs, axes, argument=argument, opset=OPSET, may_fix=may_fix).model
+        return Traced(graph, _fixed_axes(graph, axes))
     # both exporters raise whatever the model's forward or their passes do
     except Exception as error:  # noqa: BLE001
         first = error

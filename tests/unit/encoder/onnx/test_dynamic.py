@@ -15,6 +15,7 @@ from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.onnx.build_bert import write_bert
 from encoder.onnx.codes import quantize_rows
 from encoder.onnx.graph import MICROSOFT, Graph
+from encoder.onnx.quantize import quantize_linears
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 
@@ -23,11 +24,15 @@ from .conftest import SIZE, texts
 RNG = np.random.default_rng(0)
 
 
+def int8_bert(model: SentenceBert, folder: Path) -> Path:
+    write_bert(arrays_of(model), folder / "model.onnx")
+    quantize_linears(folder / "model.onnx", folder / "model.int8.onnx")
+    return folder / "model.int8.onnx"
+
+
 @pytest.fixture(scope="module")
 def network(sentence_bert: SentenceBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("int8") / "model.int8.onnx"
-    write_bert(arrays_of(sentence_bert), path, int8=True)
-    return path
+    return int8_bert(sentence_bert, tmp_path_factory.mktemp("int8"))
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +69,7 @@ def test_attention_that_gives_nothing_adds_nothing(tmp_path: Path) -> None:
             layer.value.weight.zero_()
             layer.value.bias.zero_()
             layer.attention_out.bias.zero_()
-    path = tmp_path / "model.onnx"
-    write_bert(arrays_of(model), path, int8=True)
+    path = int8_bert(model, tmp_path)
     inputs = texts(7, 12)
     with torch.inference_mode():
         wanted = model(*map(torch.from_numpy, inputs.values()))

@@ -58,8 +58,8 @@ def _qwen3() -> nn.Module:
 
 MODELS = {"modernbert": _modernbert, "qwen3": _qwen3}
 FOUND = {
-    "modernbert": {"parts": 4, "norm": 0, "rotary": 4, "attention": 2, "gelu": 2},
-    "qwen3": {"parts": 0, "norm": 9, "rotary": 4, "attention": 2, "gelu": 0},
+    "modernbert": {"attention": 2, "gelu": 2},
+    "qwen3": {"attention": 2, "gelu": 0},
 }
 
 
@@ -86,7 +86,7 @@ def test_a_decomposed_network_is_put_together(name: str, tmp_path: Path) -> None
     assert rewrite(source, target) == FOUND[name]
 
     ops = Counter(node.op_type for node in onnx.load(target).graph.node)
-    assert not {"Softmax", "Gelu", "Pow", "IsNaN", "Split"} & {*ops}
+    assert not {"Softmax", "Gelu", "IsNaN"} & {*ops}
     # nothing padded, a text so much longer that its neighbour's padding sees no token at all, and
     # texts that need a different operator
     for lengths in ((13,), (30, 5), (600,), (600, 20)):
@@ -99,83 +99,9 @@ def test_a_decomposed_network_is_put_together(name: str, tmp_path: Path) -> None
         assert np.abs(wanted - found).max() < 3e-3 * np.abs(wanted).max()  # GELU is approximated
 
 
-def test_heads_that_several_queries_share_are_not_copied(tmp_path: Path) -> None:
-    source, target = tmp_path / "model.onnx", tmp_path / "fused.onnx"
-    sides = {"q": [2, 4, 7, 16], "k": [2, 2, 7, 16], "v": [2, 2, 7, 16]}
-    nodes, arrays = [], {"axis": [2], "grown": [2, 2, 2, 7, 16], "flat": [2, 4, 7, 16]}
-    for name in "kv":
-        nodes += [
-            helper.make_node("Unsqueeze", [name, "axis"], [f"{name}1"]),
-            helper.make_node("Expand", [f"{name}1", "grown"], [f"{name}2"]),
-            helper.make_node("Reshape", [f"{name}2", "flat"], [f"{name}3"]),
-        ]
-    nodes += [
-        helper.make_node("Transpose", ["k3"], ["kt"], perm=[0, 1, 3, 2]),
-        helper.make_node("MatMul", ["q", "kt"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["weights"]),
-        helper.make_node("MatMul", ["weights", "v3"], ["y"]),
-    ]
-    save_network(source, nodes, arrays, sides)
-
-    assert rewrite(source, target)["attention"] == 1
-
-    ops = [node.op_type for node in onnx.load(target).graph.node]
-    assert "Attention" in ops
-    assert "Expand" not in ops
-    rng = np.random.default_rng(0)
-    inputs = {name: rng.normal(size=s).astype(np.float32) for name, s in sides.items()}
-    wanted, fused = (OnnxSession(path, n_threads=1).run(inputs)[0] for path in (source, target))
-    assert np.abs(wanted - fused).max() < 1e-5
-
-
-@pytest.mark.parametrize("form", ["split", "gather", "slice"])
-@pytest.mark.parametrize("has_bias", [False, True])
-def test_a_layer_whose_outputs_are_cut_apart_becomes_several(
-    tmp_path: Path, form: str, has_bias: bool
-) -> None:
-    source, target = tmp_path / "model.onnx", tmp_path / "cut.onnx"
-    rng = np.random.default_rng(0)
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"])]
-    stored: dict[str, np.ndarray] = {"w": rng.normal(size=(32, 3 * 16)).astype(np.float32)}
-    if has_bias:
-        stored["b"] = rng.normal(size=48).astype(np.float32)
-        nodes.append(helper.make_node("Add", ["b", "p"], ["o"]))
-    end = "o" if has_bias else "p"
-    if form == "split":
-        stored["sizes"] = np.array([8, 24, 16])
-        nodes.append(helper.make_node("Split", [end, "sizes"], ["y0", "y1", "y2"], axis=-1))
-    else:
-        stored |= {"shape": np.array([0, 0, 3, 4, 4]), "axis": np.array([2 if has_bias else -3])}
-        nodes.append(helper.make_node("Reshape", [end, "shape"], ["r"]))
-        for i in range(3):
-            if form == "gather":
-                stored[f"i{i}"] = np.array(i)
-                nodes.append(helper.make_node("Gather", ["r", f"i{i}"], [f"y{i}"], axis=2))
-                continue
-            stored |= {f"i{i}": np.array([i]), f"j{i}": np.array([i + 1])}
-            nodes.append(helper.make_node("Slice", ["r", f"i{i}", f"j{i}", "axis"], [f"s{i}"]))
-            nodes.append(helper.make_node("Squeeze", [f"s{i}", "axis"], [f"y{i}"]))
-    save_network(source, nodes, stored, {"x": ["n", "length", 32]}, ["y0", "y1", "y2"])
-
-    assert rewrite(source, target)["parts"] == 1
-
-    ops = Counter(node.op_type for node in onnx.load(target).graph.node)
-    assert ops["MatMul"] == 3
-    assert not {"Split", "Gather", "Squeeze"} & {*ops}
-    inputs = {"x": rng.normal(size=(2, 5, 32)).astype(np.float32)}
-    wanted, found = (OnnxSession(path, n_threads=1).run(inputs) for path in (source, target))
-    for a, b in zip(wanted, found, strict=True):
-        assert a.shape == b.shape
-        assert np.abs(a - b).max() < 1e-5
-
-
-@pytest.mark.parametrize("form", ["dynamo", "torchscript"])
-def test_bert_is_put_together(exports: Path, tmp_path: Path, form: str) -> None:
-    source, target = exports / f"{form}.onnx", tmp_path / "fused.onnx"
-    found = rewrite(source, target)
-    assert found["gelu"] == SIZE.n_layers
-    if form == "dynamo":  # TorchScript computes the number of heads at run time
-        assert found["attention"] == SIZE.n_layers
+def test_bert_is_put_together(exports: Path, tmp_path: Path) -> None:
+    source, target = exports / "dynamo.onnx", tmp_path / "fused.onnx"
+    assert rewrite(source, target) == {"attention": SIZE.n_layers, "gelu": SIZE.n_layers}
     inputs = texts(30, 4, 17)
     wanted, fused = (OnnxSession(path, n_threads=1).run(inputs)[0] for path in (source, target))
     assert np.abs(wanted - fused).max() < 3e-3 * np.abs(wanted).max()

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
@@ -84,20 +83,6 @@ def test_agrees_with_float(
     assert cosine_similarity(*map(torch.from_numpy, (found, expected))).min() > 0.99
     assert np.abs(kept - expected_kept).max() <= 2
     assert kept[0, -1] < 50
-
-
-def test_attention_is_blocked_for_the_cache(
-    dense: SentenceBert, gate: GateFile, tmp_path: Path
-) -> None:
-    """ONNX Runtime does so only without a mask and a bias of the logits."""
-    write_sparse(arrays_of(dense), gate, tmp_path / "sparse.onnx", int8=True)
-    graph = onnx.load(tmp_path / "sparse.onnx").graph
-    nodes = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
-    sizes = {one.name: one.dims[0] for one in graph.initializer if one.dims}
-    # queries, keys, values and their bias, where four heads have a column more; the first of three
-    # layers chooses by what is padded
-    assert [len(node.input) for node in nodes] == [4, 4]
-    assert [sizes[node.input[3]] for node in nodes] == [3 * 32 + 2 * 4] * 2
 
 
 def test_each_row_equals_its_batch_of_one(

@@ -53,13 +53,9 @@ def test_each_kind_runs_on_packed_weights(name: str) -> None:
         assert weight.nbytes == layer.nbytes(INT8)
         swap(module, layer, weight)
         torch.testing.assert_close(module(inputs), wanted, atol=0.03, rtol=0.03)
-    ((_, quantized),) = stored_layers(module)
     assert found == ""
+    assert [stored.scheme for _, stored in stored_layers(module)] == [INT8]
     assert list(dict(module.named_parameters())) in ([], ["bias"])
-    assert quantized.nbytes == weight.nbytes + 4 * (
-        sizes[0] if "bias" in dict(module.named_parameters()) else 0
-    )
-    assert 8 < quantized.average_bits < 32
 
 
 SEVERAL: dict[str, tuple[nn.Module, tuple[Tensor, ...], int]] = {
@@ -143,7 +139,7 @@ def test_tied_layers_are_one() -> None:
     model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
     model["b"].weight = model["a"].weight
     (layer,) = find_layers(model).values()
-    assert (layer.name, layer.aliases) == ("a", ("b",))
+    assert [name for name, _ in layer.owners] == ["a", "b"]
 
 
 def test_what_no_layer_owns_is_listed() -> None:

@@ -4,15 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from encoder.errors import ModelError
 from encoder.quant.fit import quantize
 from encoder.quant.quantized import (
     FACTS,
-    WEIGHTS,
     QuantizationFacts,
     QuantizedModel,
     load_quantized,
@@ -51,13 +48,12 @@ def quantized(model: nn.Module, **schemes: str) -> QuantizedModel:
     return QuantizedModel(module, QuantizationFacts(model_nbytes(model), notes=tuple(notes)))
 
 
-@pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("scheme", ["int8", "int6", "int5", "int4", "int4g32", "int3", "fp16"])
 def test_what_is_loaded_equals_what_was_saved(
-    original: TiedClassifier, tmp_path: Path, scheme: str, short: bool
+    original: TiedClassifier, tmp_path: Path, scheme: str
 ) -> None:
     saved = quantized(original, table=scheme, mix="int8")
-    loaded = load_quantized(saved.save(tmp_path / "q", short=short), TiedClassifier)
+    loaded = load_quantized(saved.save(tmp_path / "q"), TiedClassifier)
     assert torch.equal(saved(IDS), loaded(IDS))
     assert loaded.schemes == saved.schemes
     assert loaded.facts == saved.facts
@@ -72,28 +68,6 @@ def test_tied_weights_are_stored_and_counted_once(original: TiedClassifier, tmp_
     loaded = load_quantized(made.save(tmp_path), TiedClassifier())
     by_name = dict(stored_layers(loaded.module))
     assert by_name["table"].packed.data_ptr() == by_name["head"].packed.data_ptr()
-
-
-def test_short_codes_make_a_smaller_file_of_the_same_model(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    made = quantized(TiedClassifier(400, 64), table="int4", mix="int6")
-    long, short = (made.save(tmp_path / str(s), short=s) / WEIGHTS for s in (False, True))
-    assert short.stat().st_size < 0.96 * long.stat().st_size
-    loaded = load_quantized(tmp_path / "True", TiedClassifier(400, 64))
-    by_name = dict(stored_layers(loaded.module))
-    assert by_name["table"].packed.data_ptr() == by_name["head"].packed.data_ptr()
-    assert loaded.nbytes == made.nbytes
-
-
-def test_short_codes_that_are_broken_are_named(tmp_path: Path) -> None:
-    folder = quantized(TiedClassifier(400, 64), table="int4").save(tmp_path, short=True)
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        tensors, shared = {k: file.get_tensor(k) for k in file.keys()}, file.metadata()  # noqa: SIM118
-    name = next(k for k, v in tensors.items() if v.dtype == torch.uint8 and v.ndim == 1)
-    for broken in (tensors[name][:-200], torch.full((9,), 255, dtype=torch.uint8)):
-        save_file({**tensors, name: broken}, folder / WEIGHTS, shared)
-        with pytest.raises(ModelError, match="codes"):
-            load_quantized(folder, TiedClassifier(400, 64))
 
 
 def test_size_is_reported_in_every_unit(original: TiedClassifier) -> None:

@@ -12,7 +12,6 @@ from encoder.errors import InputError, ModelError
 from encoder.networks.bert import BertSize, SentenceBert
 from encoder.quant.calibration import CalibrationData
 from encoder.quant.quantized import model_nbytes
-from encoder.quant.tuning import Rates
 
 
 def classifier() -> nn.Sequential:
@@ -110,8 +109,6 @@ def test_the_articles_four_lines(
     assert "synthesized from the model" in quantized.facts.notes[-1]
     assert Path(written).resolve() == tmp_path / f"{type(model).__name__}.onnx"
     assert onnx.load(written).graph.node
-    with pytest.raises(InputError, match="tune needs data"):
-        quantizer.tune()
 
 
 @pytest.mark.parametrize(
@@ -151,11 +148,9 @@ def test_batch_norms_are_folded_and_what_is_saved_loads(
         assert torch.equal(quantized(PIXELS), again(PIXELS))
 
 
-def test_export_and_tuning_need_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
+def test_export_needs_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Expected a call of apply\(\) first"):
         quantizer.export_onnx(tmp_path / "model.onnx")
-    with pytest.raises(InputError, match=r"apply\(\) first"):
-        quantizer.tune()
 
 
 @pytest.mark.slow
@@ -170,25 +165,6 @@ def test_query_key_and_value_share_a_scheme() -> None:
     assert quantizer.objective == "cosine"
     for i in range(2):
         assert len({schemes[f"layers.{i}.{part}"] for part in ("query", "key", "value")}) == 1
-
-
-def test_tuning_lowers_the_loss_that_is_judged(quantizer: Quantizer) -> None:
-    before = quantizer.apply("int3")
-    tuned = quantizer.tune(n_steps=100)
-    assert before.facts.loss
-    assert tuned.facts.loss
-    assert tuned.facts.loss < before.facts.loss
-    assert tuned.nbytes == before.nbytes
-    assert tuned.facts.notes == before.facts.notes
-
-
-def test_tuning_that_does_harm_is_undone(quantizer: Quantizer) -> None:
-    before = quantizer.apply("int4")
-    wild = Rates(codes=3.0, scales=1.0, floats=1.0)
-    after = quantizer.tune(n_steps=3, rates=wild)
-    assert after.facts.loss == before.facts.loss
-    assert "tuning for 3 steps was undone" in after.facts.notes[-1]
-    assert after.module is before.module
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])

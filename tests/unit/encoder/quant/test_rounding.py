@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder.quant.inputs import Drift, Gram
+from encoder.quant.inputs import Gram
 from encoder.quant.rounding import absmax_scales, descend, gptq, hqq, mse_scales
 from encoder.quant.schemes import INT3, INT4, INT5, INT6, INT8, Scheme
 from encoder.quant.weights import Rounded
@@ -126,19 +126,3 @@ def test_codes_and_scales_are_storable(has_data: bool, scheme: Scheme) -> None:
     assert torch.equal(rounded.scales.half().float(), rounded.scales)
     assert bool((rounded.scales > 0).all())
     assert not rounded.dequantize()[1].any()
-
-
-def test_drift_is_made_up_for() -> None:
-    original = inputs(500, 16)
-    x = original @ (torch.eye(16) + 0.05 * random(16, 16, seed=9)) + 0.2
-    rows, gram = random(4, 16), Gram(gram_of(x).values, shrinkage=0.0, damping=1e-4)
-    cross = ((original - x).T @ x / len(x))[None]
-    drift = Drift(cross, original.mean(0)[None], x.mean(0)[None])
-
-    target = drift.target(rows, gram)
-    bias = drift.bias_change(rows, target)
-
-    wanted = original @ rows.T
-    before = (x @ rows.T - wanted).square().mean()
-    after = (x @ target.T + bias - wanted).square().mean()
-    assert after < 0.5 * before

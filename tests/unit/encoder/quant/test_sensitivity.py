@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -134,40 +133,6 @@ def test_a_table_is_judged_by_the_rows_that_are_looked_up(
         model.table.weight.copy_(original)
     expected = 1 - functional.cosine_similarity(before, after).mean().item()
     assert report.loss("table", "int4") == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_stopped_analysis_goes_on_where_it_was(
-    classifier: tuple[Classifier, CalibrationData], tmp_path: Path
-) -> None:
-    whole = analyze(*classifier, cache=tmp_path, progress=False)
-    (journal,) = tmp_path.glob("*.jsonl")
-    lines = [line for line in journal.read_text().splitlines() if line]
-    assert len(lines) == 1 + sum(row.scheme.is_integer for row in whole.rows)
-    changed = [json.loads(line) | {"loss": 7.0} for line in lines[:3]]
-    kept = "\n".join(json.dumps(row) for row in changed) + '\n{"layer": "head", "sch'
-    journal.write_text(kept)
-    resumed = analyze(*classifier, cache=tmp_path, progress=False)
-    known = {(row["layer"], row["scheme"]) for row in changed}
-    for row in resumed.rows:
-        if row.scheme.is_integer:
-            measured = whole.loss(row.layer, row.scheme)
-            assert row.loss == (7.0 if (row.layer, row.scheme.name) in known else measured)
-    assert analyze(*classifier, cache=tmp_path, progress=False) == resumed
-
-
-def test_other_weights_data_or_settings_are_measured_again(
-    classifier: tuple[Classifier, CalibrationData], tmp_path: Path
-) -> None:
-    model, data = classifier
-    settings: list[dict[str, Any]] = [{}, {"rounding": "hqq"}, {"objective": "cosine"}]
-    for each in settings:
-        analyze(model, data, cache=tmp_path, progress=False, schemes=[INT8], **each)
-    with torch.no_grad():
-        model.head.bias += 1
-    analyze(model, data, cache=tmp_path, progress=False, schemes=[INT8])
-    swapped = CalibrationData(data.score, data.fit)
-    analyze(model, swapped, cache=tmp_path, progress=False, schemes=[INT8])
-    assert len(list(tmp_path.glob("*.jsonl"))) == 5
 
 
 def test_the_objective_follows_from_the_output() -> None:
