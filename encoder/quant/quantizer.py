@@ -169,7 +169,7 @@ class Quantizer:
                 the three it is `AUTO_LOSS`.
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
             target: the runtime that will run it: only schemes that it takes are chosen, see
-                `allocation.targets`. None for whatever is smallest.
+                `limits.Target`. None for whatever is smallest.
 
         Raises:
             InputError: settings that contradict each other, or a scheme that ``target`` does not
