@@ -99,7 +99,7 @@ def _upright(
         turned = encoder.encode_items([Item(IMAGE, content, item.role) for content in turns])
     rows = np.stack([row, *turned])
     with progress.stage("search"):
-        nearest = store.search(rows, IMAGE, 1)
+        nearest = store.search(rows, [IMAGE], 1)
     cosines = [segments[0].cosine if segments else -1.0 for segments in nearest]
     return np.asarray(rows[int(np.argmax(cosines))])
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
 from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -52,9 +51,7 @@ class VectorStore(Protocol):
         """The current calibration of a space, and its origin."""
         ...
 
-    def recalibrate(
-        self, constants: Mapping[Modality, Calibration], origin: Facts, space: str = ""
-    ) -> None:
+    def recalibrate(self, constants: Constants, origin: Facts, space: str = "") -> None:
         """Score a space by different constants from now on; no row changes.
 
         ``origin`` says where they came from; see `StoredCalibration`.
@@ -113,48 +110,27 @@ class VectorStore(Protocol):
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
-        limit: int,
-        *,
-        by: Calibration = UNCALIBRATED,
-        asset_ids: Collection[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query [n, embed_dim], best first.
-
-        Args:
-            queries: [n, embed_dim].
-            modality: the kind of segment.
-            limit: the most segments for each query.
-            by: makes the several rows of a segment comparable; if each has one, the order is that
-                of the cosines, whatever the constants are.
-            asset_ids: only segments of these assets; all of them, up to the limit.
-            filter: leave out segments of other assets, as far as the store can apply it; check
-                what is found.
-        """
-        ...
-
-    def search_mixed(
-        self,
-        query: Embeddings,
         modalities: Collection[Modality],
         limit: int,
         *,
-        by: Mapping[Modality, Calibration],
-        shift: float = 1.0,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        """The best segments of several modalities in one list, by their calibrated scores.
+    ) -> list[list[ScoredSegment]]:
+        """The nearest segments of each modality, in one list for each query, best first.
 
-        It goes on behind the best ``limit`` of all, with what else is among the best ``limit`` of
-        each modality.
+        A list goes on behind the best ``limit`` of all, with what else is among the best ``limit``
+        of each modality.
 
         Args:
-            query: a unit vector [embed_dim].
-            by: ranks by ``(cosine - shift * mu) / c``.
-            shift: see ``by``.
-            limit, asset_ids, filter: as in `search`.
+            queries: [n, embed_dim].
+            modalities: of one lane.
+            limit: the most segments of each modality.
+            by: ranks by ``(cosine - mu) / c``; of one modality whose segments have one row each,
+                the order is that of the cosines, whatever the constants are.
+            asset_ids: only segments of these assets; all of them, up to the limit.
+            filter: leave out segments of other assets, as far as the store can apply it; check
+                what is found.
         """
         ...
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from encoder.space import UNCALIBRATED, Calibration
@@ -20,6 +21,7 @@ from encoder.types import TEXT, Modality
 
 Constants: TypeAlias = Mapping[Modality, Calibration]
 """By modality; a missing one is not calibrated."""
+NO_CONSTANTS: Constants = MappingProxyType({})
 
 
 def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Calibration:

@@ -14,17 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration
+from encoder.space import Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import IndexedText, WordIndex
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
+from search.store.calibrated import (
+    NO_CONSTANTS,
+    Constants,
+    StoredCalibration,
+    constants_of,
+    unmeasured,
+)
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.locks import thread_locks
 from search.store.schema import NUMBERS, TEXTS
-from search.store.several import by_segment, mixed_best_first, one_of_each, shifted
+from search.store.several import by_segment, mixed_best_first, one_of_each
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 
@@ -104,15 +110,34 @@ class MemoryStore:
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Collection[Modality],
         limit: int,
         *,
-        by: Calibration = UNCALIBRATED,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        queries = checked_queries(queries, self.lanes.space(modality).embed_dim)
         asset_filter = self._wanted(asset_ids, filter)
+        of_kinds = {
+            modality: self._nearest(
+                queries, modality, limit, constants_of(by, modality), asset_filter
+            )
+            for modality in set(modalities)
+        }
+        return [
+            mixed_best_first([(of_kinds[m][i], constants_of(by, m)) for m in of_kinds])
+            for i in range(len(queries))
+        ]
+
+    def _nearest(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        by: Calibration,
+        asset_filter: set[str] | None,
+    ) -> list[list[ScoredSegment]]:
+        queries = checked_queries(queries, self.lanes.space(modality).embed_dim)
         with self._lock:
             rows = [
                 row
@@ -136,26 +161,6 @@ class MemoryStore:
             )[:limit]
             for i, columns in enumerate(order)
         ]
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Collection[Modality],
-        limit: int,
-        *,
-        by: Constants,
-        shift: float = 1.0,
-        asset_ids: Collection[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        of_modalities = []
-        for modality in set(modalities):
-            of_kind = shifted(constants_of(by, modality), shift)
-            hits = self.search(
-                query[None], modality, limit, by=of_kind, asset_ids=asset_ids, filter=filter
-            )[0]
-            of_modalities.append((hits, of_kind))
-        return mixed_best_first(of_modalities)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection as Ids
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -36,7 +36,7 @@ from search.store.folder.words import KeptIndex
 from search.store.lanes import StoreLanes
 from search.store.overview import Dated, Facets, Order
 from search.store.schema import NUMBERS, TEXTS
-from search.store.several import best_first, by_segment, mixed_best_first, shifted
+from search.store.several import best_first, by_segment, mixed_best_first
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _PER_QUERY = 1000
@@ -253,39 +253,27 @@ class Reading:
         for some in in_batches(ids, _PER_QUERY):
             yield from self.assets(some).values()
 
-    def of_kind(
+    def nearest(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Sequence[Modality],
         limit: int,
-        by: Calibration,
+        by: Constants,
         asset_ids: Ids[str] | None,
         filter: Filter | None,
     ) -> list[list[ScoredSegment]]:
+        constants = [constants_of(by, modality) for modality in modalities]
         with self._tables.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
-            return _nearest(db, view, queries, modality, limit, by, assets)
-
-    def mixed(
-        self,
-        query: Embeddings,
-        constants: Constants,
-        modalities: Iterable[Modality],
-        limit: int,
-        shift: float,
-        asset_ids: Ids[str] | None,
-        filter: Filter | None,
-    ) -> list[ScoredSegment]:
-        of_modalities = []
-        with self._tables.reading() as db:
-            view = self._views.current(db)
-            assets = self._views.assets(db, view, asset_ids, filter)
-            for modality in modalities:
-                by = shifted(constants_of(constants, modality), shift)
-                (hits,) = _nearest(db, view, query[None], modality, limit, by, assets)
-                of_modalities.append((hits, by))
-        return mixed_best_first(of_modalities)
+            of_kinds = [
+                _nearest(db, view, queries, modality, limit, of_kind, assets)
+                for modality, of_kind in zip(modalities, constants, strict=True)
+            ]
+        return [
+            mixed_best_first(list(zip(of_query, constants, strict=True)))
+            for of_query in zip(*of_kinds, strict=True)
+        ]
 
     def by_words(
         self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None

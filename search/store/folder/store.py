@@ -25,7 +25,6 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from encoder.errors import DiskError
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.system.disk import writing as on_disk
@@ -39,7 +38,7 @@ from search.errors import (
 from search.filters import Filter
 from search.lexical.index import FoundText
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
 from search.store.checking import (
     DAMAGED_ROWS,
     INCOMPLETE,
@@ -339,35 +338,19 @@ class FolderStore:
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
-        limit: int,
-        *,
-        by: Calibration = UNCALIBRATED,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[list[ScoredSegment]]:
-        rows = checked_queries(queries, self.lanes.space(modality).embed_dim)
-        return self._read(
-            lambda reading: reading.of_kind(rows, modality, limit, by, asset_ids, filter)
-        )
-
-    def search_mixed(
-        self,
-        query: Embeddings,
         modalities: Ids[Modality],
         limit: int,
         *,
-        by: Constants,
-        shift: float = 1.0,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
+    ) -> list[list[ScoredSegment]]:
         kinds = sorted(set(modalities))
         if not kinds:
-            return []
-        (row,) = checked_queries(query[None], self.lanes.space(kinds[0]).embed_dim)
+            return [[] for _ in queries]
+        rows = checked_queries(queries, self.lanes.space(kinds[0]).embed_dim)
         return self._read(
-            lambda reading: reading.mixed(row, by, kinds, limit, shift, asset_ids, filter)
+            lambda reading: reading.nearest(rows, kinds, limit, by, asset_ids, filter)
         )
 
     def lexical(

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.types import TEXT, Embeddings, Modality
@@ -25,7 +24,7 @@ from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
 from search.store.checking import (
     INCOMPLETE,
     MISCOUNTED,
@@ -258,36 +257,20 @@ class MilvusStore:
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Ids[Modality],
         limit: int,
         *,
-        by: Calibration = UNCALIBRATED,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         """Concurrent searches with the same filter share one call."""
-        space = self.lanes.space(modality)
+        if not (kinds := sorted(set(modalities))):
+            return [[] for _ in queries]
+        space = self.lanes.space(kinds[0])
         rows = checked_queries(queries, space.embed_dim)
         where = Where(asset_ids, self._expression(filter))
-        return self._searches[space.fingerprint].of_kind(rows, modality, limit, by, where)
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Ids[Modality],
-        limit: int,
-        *,
-        by: Constants,
-        shift: float = 1.0,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        if not (kinds := sorted(set(modalities))):
-            return []
-        space = self.lanes.space(kinds[0])
-        (row,) = checked_queries(query[None], space.embed_dim)
-        where = Where(asset_ids, self._expression(filter))
-        return self._searches[space.fingerprint].mixed(row, kinds, limit, by, shift, where)
+        return self._searches[space.fingerprint].nearest(rows, kinds, limit, by, where)
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""
