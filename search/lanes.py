@@ -29,7 +29,6 @@ class MeasuresSpace(Protocol):
 
     def measured_space(self) -> Space:
         """The space with a bank and constants."""
-        ...
 
 
 class SearchedLane:

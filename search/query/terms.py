@@ -27,21 +27,17 @@ class ItemEncoder(Protocol):
     @property
     def model(self) -> str:
         """What people call it."""
-        ...
 
     @property
     def modalities(self) -> frozenset[Modality]:
         """The kinds of item that it takes."""
-        ...
 
     @property
     def space(self) -> Space:
         """The space of the store's embeddings."""
-        ...
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Mixed items to unit rows [len(items), embed_dim], in their order."""
-        ...
 
 
 def embed_terms(

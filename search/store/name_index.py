@@ -32,11 +32,9 @@ class KeepsNames(Protocol):
         Args:
             is_unwanted: whether to stop early; called from time to time.
         """
-        ...
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
         """Ids of the assets whose `search.lexical.names.text_of` fits best, and their notes."""
-        ...
 
 
 class NameIndex(Rereading):

@@ -103,11 +103,9 @@ class SpaceRecord(Protocol):
 
     def read(self) -> SearchedSpace | None:
         """None where there is no store. Cheap."""
-        ...
 
     def write(self, current: SearchedSpace) -> None:
         """Make all processes search these lanes."""
-        ...
 
 
 class FolderRecord:

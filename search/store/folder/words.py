@@ -61,11 +61,9 @@ class Source(Protocol):
 
     def texts(self, db: Connection, ids: Sequence[str]) -> list[IndexedText]:
         """These as they are now; empty texts for what is gone."""
-        ...
 
     def ids_after(self, db: Connection, after: str, limit: int) -> list[str]:
         """The first ids after one, in their order."""
-        ...
 
 
 class KeptIndex:
