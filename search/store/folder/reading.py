@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Sequence
+from functools import wraps
 from itertools import islice
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -13,14 +15,17 @@ from encoder.space import Calibration
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
-from search.lexical.index import MAX_FOUND
-from search.store.calibrated import Constants, constants_of
+from search.lexical.index import MAX_FOUND, FoundText
+from search.lexical.rarity import Frequencies
+from search.store.calibrated import NO_CONSTANTS, Constants, constants_of
+from search.store.checks import checked_queries
 from search.store.folder import overview as in_tables
 from search.store.folder.database import (
     SEGMENT_COLUMNS,
     Connection,
     DamagedError,
     Database,
+    GivenUpError,
     LaneNumbers,
     asset_of,
     marks,
@@ -37,7 +42,10 @@ from search.store.lanes import StoreLanes
 from search.store.overview import Dated, Facets, Order
 from search.store.schema import NUMBERS, TEXTS
 from search.store.several import best_first, by_segment, mixed_best_first
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, ScoredSegment, SegmentRow, row_key
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PER_QUERY = 1000
 _MAX_SORTED = 20_000
@@ -54,28 +62,46 @@ _SEGMENTS = (
 )
 
 
-class Reading:
-    """Answers from the files of a folder. Safe to use from threads."""
+def _repeated(read: Callable[P, T]) -> Callable[P, T]:
+    """Ask again if files of rows were given up meanwhile."""
 
-    def __init__(self, tables: Database, views: Views, words: KeptIndex, lanes: StoreLanes) -> None:
-        self._tables = tables
-        self._views = views
-        self._words = words
-        self._lanes = lanes
+    @wraps(read)
+    def repeat(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return read(*args, **options)
+        except GivenUpError:
+            return read(*args, **options)
+
+    return repeat
+
+
+class Reading:
+    """Answers from the files of a folder, which is open. Safe to use from threads."""
+
+    lanes: StoreLanes
+    _views: Views
+    _words: KeptIndex
+    _names: KeptIndex
+
+    def __init__(self) -> None:
+        self._database: Database | None = None
         self._facets: dict[tuple[int, str], Facets] = {}
+
+    @property
+    def _db(self) -> Database:
+        assert self._database is not None
+        return self._database
 
     def sizes(self) -> dict[Modality, int]:
         sql = "SELECT lane, sum(n_live) FROM part WHERE number = 0 AND n_live > 0 GROUP BY lane"
-        with self._tables.reading() as db:
-            searched = self._numbers(db).searched
+        with self._db.reading() as db:
+            searched = LaneNumbers(db, self.lanes).searched
             return {searched[lane]: n for lane, n in db.execute(sql) if lane in searched}
 
-    def _numbers(self, db: Connection) -> LaneNumbers:
-        return LaneNumbers(db, self._lanes)
-
+    @_repeated
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        with self._tables.reading() as db:
-            lane = max(self._numbers(db).numbers([modality]), default=0)
+        with self._db.reading() as db:
+            lane = max(LaneNumbers(db, self.lanes).numbers([modality]), default=0)
             sql = "SELECT sum(n_live) FROM part WHERE lane = ? AND number = 0"
             n_live = db.execute(sql, (lane,)).fetchone()[0] or 0
             step = max(1, -(-n_live // max(limit, 1)))
@@ -85,16 +111,15 @@ class Reading:
                 "WHERE (n - 1) % ? = 0",
                 (lane, step),
             ).fetchall()
-            rows = self._rows(db, "key", self._every_row(db, lane, [key for (key,) in keys]))
-        return by_segment(rows, self._lanes.space(modality).embed_dim)[:limit]
+            sql = "SELECT DISTINCT number FROM part WHERE lane = ?"
+            numbers = [number for (number,) in db.execute(sql, (lane,))]
+            every = [row_key(key, number) for number in numbers for (key,) in keys]
+            rows = self._rows(db, "key", every)
+        return by_segment(rows, self.lanes.space(modality).embed_dim)[:limit]
 
-    def _every_row(self, db: Connection, lane: int, keys: Sequence[str]) -> list[str]:
-        sql = "SELECT DISTINCT number FROM part WHERE lane = ? AND number > 0"
-        numbers = [number for (number,) in db.execute(sql, (lane,))]
-        return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
-
+    @_repeated
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             nos = db.execute("SELECT no FROM asset WHERE asset_id = ?", (asset_id,)).fetchall()
             rows = self._rows(db, "segment.no", [no for (no,) in nos])
         return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
@@ -107,8 +132,8 @@ class Reading:
             "JOIN part ON part.part = segment.at >> 40 AND number = 0 "
             "WHERE asset_id IN ({}) GROUP BY asset_id, lane"
         )
-        with self._tables.reading() as db:
-            searched = self._numbers(db).searched
+        with self._db.reading() as db:
+            searched = LaneNumbers(db, self.lanes).searched
             for ids in in_batches(list(dict.fromkeys(asset_ids)), _PER_QUERY):
                 for asset_id, lane, n in db.execute(sql.format(marks(ids)), ids):
                     if lane in searched:
@@ -120,7 +145,7 @@ class Reading:
         after = ""
         sql = f"SELECT key FROM segment WHERE key > ? ORDER BY key LIMIT {_PER_QUERY}"
         while True:
-            with self._tables.reading() as db:
+            with self._db.reading() as db:
                 keys = [key for (key,) in db.execute(sql, (after,))]
                 rows = {row.key: row for row in self._rows(db, "key", keys)}
             yield from (rows[key] for key in keys if key in rows)
@@ -136,20 +161,21 @@ class Reading:
             "WHERE at > ? AND lane = ? AND number = 0 ORDER BY at LIMIT ?"
         )
         while True:
-            with self._tables.reading() as db:
-                lane = max(self._numbers(db).numbers([TEXT]), default=0)
+            with self._db.reading() as db:
+                lane = max(LaneNumbers(db, self.lanes).numbers([TEXT]), default=0)
                 rows = db.execute(sql, (after, lane, _PER_QUERY)).fetchall()
             yield from ((key, text) for _, key, text in rows)
             if not rows:
                 return
             after = rows[-1][0]
 
+    @_repeated
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             return {row.key: row.embedding for row in self._rows(db, "key", keys)}
 
     def _rows(self, db: Connection, column: str, values: Sequence[object]) -> list[SegmentRow]:
-        parts, searched = self._views.current(db).parts, self._numbers(db).searched
+        parts, searched = self._views.current(db).parts, LaneNumbers(db, self.lanes).searched
         segments: list[SegmentRow] = []
         for batch in in_batches(values, _PER_QUERY):
             sql = f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})"
@@ -169,14 +195,20 @@ class Reading:
         return segments
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        with self._tables.reading() as db:
-            return _assets(db, self._numbers(db), asset_ids)
+        ids, rows = list(dict.fromkeys(asset_ids)), {}
+        with self._db.reading() as db:
+            lanes = LaneNumbers(db, self.lanes)
+            for batch in in_batches(ids, _PER_QUERY):
+                sql = "SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN"
+                for asset_id, row in db.execute(f"{sql} ({marks(batch)})", batch):
+                    rows[asset_id] = asset_of(asset_id, row, lanes)
+        return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         rows_at: dict[str, list[AssetRow]] = {}
         unique_uris = list(dict.fromkeys(uris))
-        with self._tables.reading() as db:
-            lanes = self._numbers(db)
+        with self._db.reading() as db:
+            lanes = LaneNumbers(db, self.lanes)
             for batch in in_batches(unique_uris, _PER_QUERY):
                 sql = (
                     "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
@@ -186,8 +218,8 @@ class Reading:
                     rows_at.setdefault(uri, []).append(asset_of(asset_id, row, lanes))
         return {uri: rows_at[uri] for uri in unique_uris if uri in rows_at}
 
-    def count(self, filter: Filter | None) -> int:
-        with self._tables.reading() as db:
+    def count(self, filter: Filter | None = None) -> int:
+        with self._db.reading() as db:
             if filter is None:
                 sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
                 return int(db.execute(sql).fetchone()[0])
@@ -196,7 +228,7 @@ class Reading:
 
     def facets(self, filter: Filter | None) -> Facets:
         """Cached until something is written."""
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             cache_key = self._views.current(db).version, repr(filter)
             counts = self._facets.get(cache_key)
             if counts is None:
@@ -214,7 +246,7 @@ class Reading:
         reverse: bool = False,
         by: Order = "date",
     ) -> list[Dated]:
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             return in_tables.newest(db, self._nos(db, filter), limit, after, reverse, by)
 
     def _nos(self, db: Connection, filter: Filter | None) -> list[int] | None:
@@ -222,13 +254,15 @@ class Reading:
         mask = self._views.assets(db, self._views.current(db), None, filter)
         return None if mask is None else np.flatnonzero(mask).tolist()
 
-    def select(self, filter: Filter | None, limit: int | None, after: str) -> Iterator[str]:
+    def select(
+        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
+    ) -> Iterator[str]:
         return islice(self._selected(filter, after, limit), limit)
 
     def _selected(self, filter: Filter | None, after: str, limit: int | None) -> Iterator[str]:
         size = min(limit or _PER_QUERY, _PER_QUERY)
         while True:
-            with self._tables.reading() as db:
+            with self._db.reading() as db:
                 mask = self._views.assets(db, self._views.current(db), None, filter)
                 if mask is not None and np.count_nonzero(mask) <= _MAX_SORTED:
                     nos = np.flatnonzero(mask).tolist()
@@ -248,42 +282,51 @@ class Reading:
                 return
             after, size = last, _PER_QUERY
 
-    def scan(self, filter: Filter | None) -> Iterator[AssetRow]:
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         ids = self._selected(filter, "", None)
         for some in in_batches(ids, _PER_QUERY):
             yield from self.assets(some).values()
 
-    def nearest(
+    @_repeated
+    def search(
         self,
         queries: Embeddings,
-        modalities: Sequence[Modality],
+        modalities: Ids[Modality],
         limit: int,
-        by: Constants,
-        asset_ids: Ids[str] | None,
-        filter: Filter | None,
+        *,
+        by: Constants = NO_CONSTANTS,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        constants = [constants_of(by, modality) for modality in modalities]
-        with self._tables.reading() as db:
+        kinds = sorted(set(modalities))
+        if not kinds:
+            return [[] for _ in queries]
+        queries = checked_queries(queries, self.lanes.space(kinds[0]).embed_dim)
+        constants = [constants_of(by, modality) for modality in kinds]
+        with self._db.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
             of_kinds = [
                 _nearest(db, view, queries, modality, limit, of_kind, assets)
-                for modality, of_kind in zip(modalities, constants, strict=True)
+                for modality, of_kind in zip(kinds, constants, strict=True)
             ]
         return [
             mixed_best_first(list(zip(of_query, constants, strict=True)))
             for of_query in zip(*of_kinds, strict=True)
         ]
 
-    def by_words(
-        self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None
+    @_repeated
+    def lexical(
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25.
-
-        If the assets are few, all their texts are searched; otherwise the best 1,000 are checked.
-        """
+        """If the assets are few, all their texts are searched; else the best 1,000 are checked."""
         self._words.refresh()
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
             few_ids = None
@@ -296,16 +339,16 @@ class Reading:
             wanted = assets if few_ids is None else None
             hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
             scores = {hit.segment_id: hit.score for hit in hits}
-            return _with_words(db, self._numbers(db), scores, assets)[:limit]
+            return _with_words(db, LaneNumbers(db, self.lanes), scores, assets)[:limit]
 
+    def frequencies(self, wanted: Ids[str]) -> Frequencies:
+        return self._words.frequencies(wanted)
 
-def _assets(db: Connection, lanes: LaneNumbers, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-    ids, rows = list(dict.fromkeys(asset_ids)), {}
-    for batch in in_batches(ids, _PER_QUERY):
-        sql = f"SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({marks(batch)})"
-        for asset_id, row in db.execute(sql, batch):
-            rows[asset_id] = asset_of(asset_id, row, lanes)
-    return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:  # noqa: ARG002
+        self._names.refresh()
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        return self._names.find(text, limit)[:limit]
 
 
 def _nearest(

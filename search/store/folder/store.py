@@ -15,30 +15,26 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 
 from encoder.errors import DiskError
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder, tighten
-from encoder.types import TEXT, Embeddings, Modality
+from encoder.types import TEXT, Modality
 from search.errors import (
     ReadOnlyStoreError,
     StoreError,
     StoreGoneError,
 )
-from search.filters import Filter
-from search.lexical.index import FoundText
-from search.lexical.rarity import Frequencies
-from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
+from search.store.calibrated import Constants, StoredCalibration
 from search.store.checking import (
     DAMAGED_ROWS,
     INCOMPLETE,
@@ -51,7 +47,7 @@ from search.store.checking import (
     Progress,
     mended,
 )
-from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.checks import checked_asset, checked_segment
 from search.store.folder.backup import copy_content
 from search.store.folder.checking import FolderCheck
 from search.store.folder.counter import write_counter
@@ -59,7 +55,6 @@ from search.store.folder.database import (
     Connection,
     DamagedError,
     Database,
-    GivenUpError,
     LaneNumbers,
     marks,
     version_of,
@@ -83,18 +78,16 @@ from search.store.folder.writing import (
 from search.store.folders import CONTENT, DATABASE, LOCK, VECTORS, check_place
 from search.store.lanes import StoreLanes
 from search.store.locks import folder_locks, thread_locks
-from search.store.overview import Dated, Facets, Order
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, SegmentRow
 
 _DELETED_AT_ONCE = 250
 _ROW_BYTES = 4096
 """The usual size of a row without its vector, in the log and in the database."""
 _FEW_ROWS = 100_000
 """The number of rows of all kinds whose codes are compared within 4 ms."""
-T = TypeVar("T")
 
 
-class FolderStore:
+class FolderStore(Reading):
     """A `VectorStore` in a folder. Safe to use from threads and processes; open it after a fork.
 
     Args:
@@ -114,6 +107,7 @@ class FolderStore:
         *,
         check_current: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self._shown = str(folder)
         self.lanes = lanes
         self.read_only = is_read_only(folder)
@@ -126,7 +120,6 @@ class FolderStore:
         self._lock = -1
         self._n_held = 0
         self._has_written = False
-        self._database: Database | None = None
         try:
             with on_disk(f"The store {self._shown}"):
                 self._open()
@@ -165,12 +158,6 @@ class FolderStore:
             KeptIndex(database, self._folder, self._exclusively, source, read_only=self.read_only)
             for source in (TextSource(self.lanes.space(TEXT).fingerprint), NameSource())
         )
-        self._reading = Reading(database, self._views, self._words, self.lanes)
-
-    @property
-    def _db(self) -> Database:
-        assert self._database is not None
-        return self._database
 
     @property
     def in_process(self) -> bool:
@@ -320,103 +307,12 @@ class FolderStore:
     def catch_up(self) -> None:
         """Do nothing: every read sees all that was written."""
 
-    # Reading
-
-    def _read(self, ask: Callable[[Reading], T]) -> T:
-        """What the files answer, asked again if some were given up meanwhile."""
-        try:
-            return ask(self._reading)
-        except GivenUpError:
-            return ask(self._reading)
-
-    def sizes(self) -> dict[Modality, int]:
-        return self._reading.sizes()
-
-    def sample(self, modality: Modality, limit: int) -> Embeddings:
-        return self._read(lambda reading: reading.sample(modality, limit))
-
-    def search(
-        self,
-        queries: Embeddings,
-        modalities: Ids[Modality],
-        limit: int,
-        *,
-        by: Constants = NO_CONSTANTS,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[list[ScoredSegment]]:
-        kinds = sorted(set(modalities))
-        if not kinds:
-            return [[] for _ in queries]
-        rows = checked_queries(queries, self.lanes.space(kinds[0]).embed_dim)
-        return self._read(
-            lambda reading: reading.nearest(rows, kinds, limit, by, asset_ids, filter)
-        )
-
-    def lexical(
-        self,
-        text: str,
-        limit: int,
-        *,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        return self._read(lambda reading: reading.by_words(text, limit, asset_ids, filter))
-
-    def frequencies(self, wanted: Ids[str]) -> Frequencies:
-        return self._words.frequencies(wanted)
-
-    def read_names(self, is_unwanted: Callable[[], bool]) -> None:  # noqa: ARG002
-        self._names.refresh()
-
-    def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        return self._names.find(text, limit)[:limit]
-
-    def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        return self._read(lambda reading: reading.embeddings(asset_id))
-
-    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        return self._read(lambda reading: reading.vectors(keys))
-
-    def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
-        return self._reading.counted(asset_ids)
-
-    def select(
-        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
-    ) -> Iterator[str]:
-        return self._reading.select(filter, limit, after)
-
-    def count(self, filter: Filter | None = None) -> int:
-        return self._reading.count(filter)
-
-    def facets(self, filter: Filter | None) -> Facets:
-        return self._reading.facets(filter)
-
-    def newest(
-        self,
-        filter: Filter | None,
-        limit: int,
-        after: Dated,
-        reverse: bool = False,
-        by: Order = "date",
-    ) -> list[Dated]:
-        return self._reading.newest(filter, limit, after, reverse, by)
-
-    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        return self._reading.assets(asset_ids)
-
-    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
-        return self._reading.assets_at(uris)
-
-    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
-        return self._reading.scan(filter)
-
     # Proof
 
     def check(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable`."""
         with self._db.tolerating(), self._db.reading() as db:
-            check = FolderCheck(self.lanes, self._reading, self._views, self._words, self._names)
+            check = FolderCheck(self.lanes, self, self._views, self._words, self._names)
             findings = check.find(db, progress)
         if self._db.lost_commits:
             findings.add(LOST_COMMITS, f"{self._db.lost_commits} commits")
