@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants
 from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -33,8 +33,9 @@ class VectorStore(Protocol):
     def lanes(self) -> StoreLanes:
         """Where segments are searched and written."""
 
-    def scoring(self, space: str = "") -> StoredCalibration:
-        """By its constants hits in a space of the lanes are scored; without a name, the home's.
+    @property
+    def calibrations(self) -> Calibrations:
+        """By their constants hits in the spaces of the lanes are scored.
 
         They were shipped by the model when the space was new, or measured since. Changes by other
         processes apply within two seconds.
@@ -44,13 +45,10 @@ class VectorStore(Protocol):
     def locks(self) -> WriteLocks:
         """The locks of all who write to this store; see `search.store.locks.exclusive`."""
 
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
-        """The current calibration of a space, and its origin."""
-
     def recalibrate(self, constants: Constants, origin: Facts, space: str = "") -> None:
         """Score a space by different constants from now on; no row changes.
 
-        ``origin`` says where they came from; see `StoredCalibration`.
+        ``origin`` says where they came from; see `search.store.calibrated`.
         """
 
     def sizes(self) -> Mapping[Modality, int]:

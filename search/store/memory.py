@@ -21,6 +21,7 @@ from search.lexical.index import IndexedText, WordIndex
 from search.lexical.rarity import Frequencies
 from search.store.calibrated import (
     NO_CONSTANTS,
+    Calibrations,
     Constants,
     StoredCalibration,
     constants_of,
@@ -54,23 +55,19 @@ class MemoryStore:
         lanes: StoreLanes | None = None,
     ) -> None:
         self.lanes = lanes or StoreLanes(StoredSpace("", embed_dim, calibration or {}))
-        self._calibrations = {
+        self._states = {
             name: unmeasured(space.calibration) for name, space in self.lanes.spaces.items()
         }
+        self.calibrations = Calibrations(self.lanes.home.fingerprint, self._states.__getitem__)
         self._assets: dict[str, AssetRow] = {}
         self._segments: dict[str, SegmentRow] = {}
         self._words: WordIndex | None = None
         self._lock = RLock()
         self.locks = thread_locks()
 
-    def scoring(self, space: str = "") -> StoredCalibration:
-        return self._calibrations[space or self.lanes.home.fingerprint]
-
-    stored_calibration = scoring
-
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
-        state = StoredCalibration(constants, origin)
-        self._calibrations[space or self.lanes.home.fingerprint] = state
+        self._states[space or self.lanes.home.fingerprint] = StoredCalibration(constants, origin)
+        self.calibrations.forget()
 
     def sizes(self) -> dict[Modality, int]:
         with self._lock:

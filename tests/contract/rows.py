@@ -104,7 +104,7 @@ def assert_same_answers(store: VectorStore, oracle: VectorStore, limit: int = 20
             assert names(one) == names(other)
             assert [_place(hit) for hit in one] == [_place(hit) for hit in other]
     for query, shift, kinds in zip(queries, (1, 0, -2.5, 3, 1), _MIXTURES, strict=True):
-        by = {m: shifted(c, shift) for m, c in oracle.scoring().constants.items()}
+        by = {m: shifted(c, shift) for m, c in oracle.calibrations.scoring().constants.items()}
         one, other = (s.search(query[None], kinds, limit, by=by)[0] for s in (store, oracle))
         np.testing.assert_allclose(
             [hit.cosine for hit in one], [hit.cosine for hit in other], atol=1e-5

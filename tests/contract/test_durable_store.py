@@ -70,7 +70,7 @@ def test_a_store_keeps_the_calibration_that_it_was_made_with(open_again: Opener)
     for each in (open_again(), oracle):
         each.write(assets, segments)
     again = open_again(calibration={IMAGE: Calibration(0.5, 0.5)})
-    assert again.scoring().constants == CALIBRATION
+    assert again.calibrations.scoring().constants == CALIBRATION
     again.write([], segments[:5])
     assert_same_answers(again, oracle)
 

@@ -79,12 +79,13 @@ def test_lanes_answer_like_their_oracle_and_after_reopening(laned: Open) -> None
         assert store.sizes() == oracle.sizes() == {TEXT: 9, IMAGE: 6, AUDIO: 9}
         assert list(store.scan()) == list(oracle.scan())
         for space in LANES.spaces:
-            assert store.scoring(space).constants == oracle.scoring(space).constants
+            own, wanted = (each.calibrations.scoring(space) for each in (store, oracle))
+            assert own.constants == wanted.constants
         for modality in (TEXT, IMAGE, AUDIO):
             answers = [each.search(asked(modality), [modality], 5)[0] for each in (store, oracle)]
             assert names(answers[0]) == names(answers[1])
             assert len(answers[0]) == 5
-        by = store.scoring().constants
+        by = store.calibrations.scoring().constants
         mixed = [
             each.search(asked(TEXT), [TEXT, AUDIO], 9, by=by)[0][:9] for each in (store, oracle)
         ]

@@ -224,7 +224,7 @@ def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> N
     every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
 
     def mixed(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
-        by = store.scoring().constants
+        by = store.calibrations.scoring().constants
         return store.search(query, kinds, limit, by=by, asset_ids=asset_ids)[0][:limit]
 
     def of_images(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:

@@ -77,7 +77,7 @@ def test_after_a_kill_9_all_is_known_at_once(cluster: Cluster) -> None:
     command = [sys.executable, "-c", READER, uri]
     assert int(subprocess.check_output(command, cwd=ROOT, timeout=120)) == 100
     with closing(open_store(uri, SPACE, DIM, prefix="facts")) as store:
-        assert store.stored_calibration().constants == constants
+        assert store.calibrations.current().constants == constants
         assert isinstance(store, MilvusStore)
         names = [n for n in store._link.call("list_collections") if n.startswith("facts")]
         assert len(names) == 5  # of the store and its space, the calibration and the record

@@ -34,7 +34,7 @@ from search.errors import (
     StoreError,
     StoreGoneError,
 )
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import Calibrations, Constants, StoredCalibration, written
 from search.store.checking import (
     DAMAGED_ROWS,
     INCOMPLETE,
@@ -61,7 +61,7 @@ from search.store.folder.database import (
 )
 from search.store.folder.read_only import Mirror, is_read_only, unreadable
 from search.store.folder.reading import Reading
-from search.store.folder.spaces import NotedSpaces
+from search.store.folder.spaces import note_spaces, noted_calibration, noted_lanes
 from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
@@ -145,14 +145,21 @@ class FolderStore(Reading):
                     Database.make(path)
         database = Database(path, store_name=self._shown)
         try:
-            self._spaces = NotedSpaces(database, self.lanes, self._shown)
-            if self._spaces.lacks() and not self._mirror:
+            self.lanes, are_noted = noted_lanes(database, self.lanes)
+            if not (are_noted or self._mirror):
                 with self._exclusively():
-                    write_counter(path, self._spaces.note())
+                    with database.writing() as db:
+                        note_spaces(db, self.lanes)
+                        version = version_of(db) + 1
+                    write_counter(path, version)
         except BaseException:
             database.close()
             raise
-        self._database, self.lanes = database, self._spaces.lanes
+        self._database = database
+        self.calibrations = Calibrations(
+            self.lanes.home.fingerprint,
+            lambda space: noted_calibration(database, self.lanes.spaces[space]),
+        )
         self._views = Views(self._folder / VECTORS, self.lanes)
         self._words, self._names = (
             KeptIndex(database, self._folder, self._exclusively, source, read_only=self.read_only)
@@ -164,17 +171,12 @@ class FolderStore(Reading):
         """See `VectorStore.in_process`; kinds with many rows are searched in parallel."""
         return self._views.n_slots <= _FEW_ROWS  # as of the last search
 
-    # Constants
-
-    def scoring(self, space: str = "") -> StoredCalibration:
-        return self._spaces.scoring(space)
-
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
-        return self._spaces.calibration(space)
-
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
+        text = written(StoredCalibration(constants, origin))
         with self._writing() as db:
-            self._spaces.recalibrate(db, StoredCalibration(constants, origin), space)
+            sql = "UPDATE space SET calibration = ? WHERE space = ?"
+            db.execute(sql, (text, space or self.lanes.home.fingerprint))
+        self.calibrations.forget()
 
     # Writing
 

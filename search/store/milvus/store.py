@@ -24,7 +24,7 @@ from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants, StoredCalibration
 from search.store.checking import (
     INCOMPLETE,
     MISCOUNTED,
@@ -41,7 +41,7 @@ from search.store.milvus.checking import MilvusCheck
 from search.store.milvus.indexes import HNSW, IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.lite import is_file
-from search.store.milvus.notes import NotedCalibrations, ServerRecord, Writers
+from search.store.milvus.notes import ServerRecord, Writers, note_calibration, noted_calibration
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.search import N_SIDE_BY_SIDE, MilvusSearch, Where
 from search.store.milvus.setup import prepare_store
@@ -126,10 +126,12 @@ class MilvusStore:
     def _open_parts(self) -> None:
         link, rows, lanes = self._link, self._rows, self.lanes
         self._segments = {space: segments_collection(space) for space in lanes.spaces}
-        names = {space: rows.name(segments) for space, segments in self._segments.items()}
         texts = lanes.space(TEXT).fingerprint
         words = self._words = MilvusWords(rows, texts) if link.knows_bm25 else None
-        self._calibrations = NotedCalibrations(link, names)
+        self.calibrations = Calibrations(
+            lanes.home.fingerprint,
+            lambda space: noted_calibration(link, rows.name(self._segments[space])),
+        )
         self._threads = ThreadPoolExecutor(N_SIDE_BY_SIDE, "milvus-search")
         self._searches = {
             space: MilvusSearch(rows, segments, self._threads)
@@ -156,16 +158,11 @@ class MilvusStore:
         locks = shared_locks or machine_locks(locks_folder(self._link.shown, name))
         return replace(locks, check=Writers(self._link, name, locks.owner).check)
 
-    def scoring(self, space: str = "") -> StoredCalibration:
-        """Read again every two seconds."""
-        return self._calibrations.scoring(space or self.lanes.home.fingerprint)
-
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
-        return self._calibrations.current(space or self.lanes.home.fingerprint)
-
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
         self.check_writable()
-        self._calibrations.change(space or self.lanes.home.fingerprint, constants, origin)
+        name = self._rows.name(self._segments[space or self.lanes.home.fingerprint])
+        note_calibration(self._link, name, StoredCalibration(constants, origin))
+        self.calibrations.forget()
 
     def index_state(self) -> IndexState | None:
         """How far the vectors' indexes are built; None on Lite, which compares all."""

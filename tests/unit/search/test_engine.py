@@ -147,7 +147,7 @@ def test_an_answer_goes_by_one_set_of_constants(
         store.recalibrate(HIGH, {"source": "measured"})
         monkeypatch.setattr(store, "search", change)
         assert engine.search(query).hits == wanted["high"]
-        assert store.scoring().constants == LOW
+        assert store.calibrations.scoring().constants == LOW
 
 
 def test_several_items_are_fused_and_each_modality_is_encoded_once(store: MemoryStore) -> None:
