@@ -30,9 +30,8 @@ from search.store.calibrated import (
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.locks import thread_locks
-from search.store.schema import NUMBERS, TEXTS
 from search.store.several import by_segment, mixed_best_first, one_of_each
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, ScoredSegment, SegmentRow, said_of
 
 
 class MemoryStore:
@@ -237,8 +236,5 @@ def _text(row: SegmentRow) -> IndexedText:
     return IndexedText(row.key, row.asset_id, row.snippet if is_text else "")
 
 
-_said = attrgetter(*NUMBERS, *TEXTS, "row")
-
-
 def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
-    return ScoredSegment(row.segment_id, row.asset_id, row.modality, cosine, *_said(row))
+    return ScoredSegment(row.segment_id, row.asset_id, row.modality, cosine, *said_of(row))

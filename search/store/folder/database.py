@@ -25,8 +25,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
-from operator import attrgetter
+from functools import cache
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Semaphore, local
@@ -42,9 +41,8 @@ from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, values_of
 from search.store.folder.counter import read_counter
 from search.store.lanes import Counts, StoreLanes
-from search.store.schema import NUMBERS, TEXTS
-from search.store.several import packed, unpacked
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.store.several import unpacked
+from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, modality_named
 
 FORMAT = 2
 """The format of a folder's files; another one is refused."""
@@ -57,7 +55,7 @@ _MOST = 4
 _LONG_S = 5.0
 _CHECKED_VFS = "cksmvfs"
 _CHECKSUM_BYTES = 8
-SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *NUMBERS, *TEXTS))
+SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *SAID[:-1]))
 _COLUMNS = [column_of(field) for field in VALUED]
 _TABLES = f"""
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -369,10 +367,6 @@ def marks(values: object) -> str:
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
 
 
-modality_of = lru_cache(64)(Modality)
-"""Cached: each modality is checked once."""
-
-
 DROPPED = "dropped-"
 """Begins the name of a lane's space while its rows are removed."""
 
@@ -388,7 +382,7 @@ class LaneNumbers:
     def __init__(self, db: Connection, lanes: StoreLanes) -> None:
         self._lanes = lanes
         rows = db.execute("SELECT lane, space, modality FROM lane").fetchall()
-        self.all = {number: (space, modality_of(name)) for number, space, name in rows}
+        self.all = {number: (space, modality_named(name)) for number, space, name in rows}
         self.searched: dict[int, Modality] = {
             number: modality
             for number, (space, modality) in self.all.items()
@@ -445,15 +439,7 @@ def asset_of(asset_id: str, fields: str, lanes: LaneNumbers | None = None) -> As
     """The commit row from its JSON, with the counts of the lanes that are searched, or none."""
     modality, media_type, size_bytes, counts, *rest = json.loads(fields)
     own_counts = lanes.counts(counts) if lanes else {}
-    return AssetRow(asset_id, modality_of(modality), media_type, size_bytes, own_counts, *rest)
-
-
-def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:
-    """The columns of a segment."""
-    return row.key, no, packed(row.index, row.row), *_said(row)
-
-
-_said = attrgetter(*NUMBERS, *TEXTS)
+    return AssetRow(asset_id, modality_named(modality), media_type, size_bytes, own_counts, *rest)
 
 
 def scored(columns: Sequence[Any], modality: Modality, cosine: float) -> ScoredSegment:

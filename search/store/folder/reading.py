@@ -40,9 +40,8 @@ from search.store.folder.views import Mask, PartView, View, Views
 from search.store.folder.words import KeptIndex
 from search.store.lanes import StoreLanes
 from search.store.overview import Dated, Facets, Order
-from search.store.schema import NUMBERS, TEXTS
 from search.store.several import best_first, by_segment, mixed_best_first
-from search.types import AssetRow, ScoredSegment, SegmentRow, row_key
+from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, row_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +54,7 @@ _MAX_JOINED = 2000
 """The most assets whose texts are searched by their ids."""
 _PLACES_PER_QUERY = 10_000
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
-_OF_HIT = f"key, asset_id, {', '.join((*NUMBERS, *TEXTS))}, idx >> 40"
+_OF_HIT = f"key, asset_id, {', '.join(SAID[:-1])}, idx >> 40"
 _SEGMENTS = (
     f"SELECT at, asset_id, lane, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
     "JOIN part ON part.part = segment.at >> 40"

@@ -24,14 +24,14 @@ from search.store.folder.database import (
     marks,
     part_of,
     place_of,
-    segment_values,
     set_fact,
     slot_of,
     version_of,
 )
 from search.store.folder.views import Views
 from search.store.lanes import Counts, StoreLanes
-from search.types import AssetRow, SegmentRow
+from search.store.several import packed
+from search.types import AssetRow, SegmentRow, said_of
 
 NAMES = "names"
 """Who reads what is ``unread`` of assets; the ids are theirs."""
@@ -218,8 +218,8 @@ def _put_segments(
         db.executemany(
             _SEGMENT,
             [
-                (place_of(part_no, start + offset), *segment_values(row, no))
-                for offset, (row, no) in enumerate(zip(rows, of, strict=True))
+                (place_of(part_no, at), row.key, no, packed(row.index, row.row), *said_of(row)[:-1])
+                for at, (row, no) in enumerate(zip(rows, of, strict=True), start)
             ],
         )
         _grow(db, part_no, len(rows), total)

@@ -16,14 +16,14 @@ from threading import Lock
 from uuid import uuid4
 
 from search.errors import StoreBusyError, StoreError
+from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.setup import create_collection
 from search.store.schema import (
+    CALIBRATION,
     LOCATIONS,
     SCHEMA_PROPERTY,
-    calibration_property,
-    written_calibration,
 )
 from search.store.space_record import SearchedSpace
 
@@ -135,12 +135,13 @@ def keep_facts(link: MilvusLink, alias: str, facts: Mapping[str, str]) -> None:
 
 def noted_calibration(link: MilvusLink, name: str) -> StoredCalibration:
     """That of the space whose segments are in the collection of this name."""
-    return written_calibration(kept_facts(link, f"{name}{_CALIBRATION}") or kept_facts(link, name))
+    facts = kept_facts(link, f"{name}{_CALIBRATION}") or kept_facts(link, name)
+    return calibrated.read(facts[CALIBRATION])
 
 
 def note_calibration(link: MilvusLink, name: str, state: StoredCalibration) -> None:
     """Score by these constants from now on."""
-    keep_facts(link, f"{name}{_CALIBRATION}", calibration_property(state))
+    keep_facts(link, f"{name}{_CALIBRATION}", {CALIBRATION: calibrated.written(state)})
 
 
 def drop_calibration(link: MilvusLink, name: str) -> None:

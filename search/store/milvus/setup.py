@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,10 @@ from search.store.milvus.indexes import (
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
     ASSETS,
+    EMBED_DIM,
     LOCATIONS,
+    PROBES,
+    SCHEMA,
     SCHEMA_PROPERTY,
     SCHEMA_VERSION,
     Collection,
@@ -28,8 +32,6 @@ from search.store.schema import (
     segments_collection,
     stored_collections,
     words_collection,
-    written_space,
-    written_version,
 )
 from search.store.space_record import SearchedSpace, SpaceRecord, check_searched
 
@@ -58,7 +60,13 @@ def prepare_store(
     present = stored_collections(link.call("list_collections"), prefix)
     noted = {name: link.call("describe_collection", name).get("properties", {}) for name in present}
     for name, facts in noted.items():
-        _check_version(link, name, facts)
+        if (version := facts.get(SCHEMA, "unknown")) != SCHEMA_PROPERTY[SCHEMA]:
+            raise StoreError(
+                f"The store {link.shown} has schema {version} (collection {name}), which another "
+                f"version of anymodal wrote; this one reads and writes schema {SCHEMA_VERSION}.",
+                remedy="Export it with that version (`anymodal store export FOLDER`), and import "
+                "it here into another --store (`anymodal store import FOLDER`).",
+            )
     last = collection_name(prefix, ASSETS)
     if last not in present and (lanes.filling or not create):
         raise StoreMissingError.at(link.shown)
@@ -73,7 +81,8 @@ def prepare_store(
 
     def as_noted(space: StoredSpace) -> StoredSpace:
         facts = noted.get(collection_name(prefix, segments_collection(space.fingerprint)))
-        return space.as_noted(written_space(facts) if facts else None, link.shown)
+        size_and_probes = facts and (int(facts[EMBED_DIM]), json.loads(facts[PROBES]))
+        return space.as_noted(size_and_probes or None, link.shown)
 
     lanes = lanes.resolved(as_noted)
     wanted: list[tuple[Collection, Mapping[str, str]]] = []
@@ -140,17 +149,6 @@ def _add_bm25(link: MilvusLink, schema: Any, collection: Collection) -> None:
     schema.add_function(
         Function("bm25", FunctionType.BM25, [collection.bm25_of], [collection.vector])
     )
-
-
-def _check_version(link: MilvusLink, name: str, facts: Mapping[str, str]) -> None:
-    version = written_version(facts)
-    if version != str(SCHEMA_VERSION):
-        raise StoreError(
-            f"The store {link.shown} has schema {version} (collection {name}), which another "
-            f"version of anymodal wrote; this one reads and writes schema {SCHEMA_VERSION}.",
-            remedy="Export it with that version (`anymodal store export FOLDER`), and import it "
-            "here into another --store (`anymodal store import FOLDER`).",
-        )
 
 
 def _index(link: MilvusLink, name: str, collection: Collection, index: str) -> None:
