@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
@@ -12,9 +12,6 @@ from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants
 from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
-
-Facts: TypeAlias = Mapping[str, Any]
-"""Plain values."""
 
 
 class VectorStore(Protocol):
@@ -45,7 +42,7 @@ class VectorStore(Protocol):
     def locks(self) -> WriteLocks:
         """The locks of all who write to this store; see `search.store.locks.exclusive`."""
 
-    def recalibrate(self, constants: Constants, origin: Facts, space: str = "") -> None:
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
         """Score a space by different constants from now on; no row changes.
 
         ``origin`` says where they came from; see `search.store.calibrated`.

@@ -129,24 +129,19 @@ def read(text: str) -> StoredCalibration:
     {'text': Calibration(mu=0.06, c=0.155, further=(), share=0.0)}
     """
     facts = json.loads(text)
-    return StoredCalibration(_read(facts["constants"]), facts["about"])
+    constants = {Modality(name): _calibration(flat) for name, flat in facts["constants"].items()}
+    return StoredCalibration(constants, facts["about"])
 
 
 def flat(constants: Constants) -> dict[str, list[float]]:
-    """Constants in plain values."""
+    """Constants in plain values: mu and c of each row, and the share if there is any."""
     return {
-        str(modality): _flat(calibration) for modality, calibration in sorted(constants.items())
+        str(modality): [
+            *(number for row in calibration.rows for number in (row.mu, row.c)),
+            *([calibration.share] if calibration.share else []),
+        ]
+        for modality, calibration in sorted(constants.items())
     }
-
-
-def _flat(calibration: Calibration) -> list[float]:
-    """mu and c, those of further rows, and the share if there is any."""
-    pairs = [number for each in calibration.rows for number in (each.mu, each.c)]
-    return [*pairs, calibration.share] if calibration.share else pairs
-
-
-def _read(constants: Mapping[str, list[float]]) -> Constants:
-    return {Modality(modality): _calibration(numbers) for modality, numbers in constants.items()}
 
 
 def _calibration(flat: Sequence[float]) -> Calibration:

@@ -103,11 +103,8 @@ class NamesInMemory:
         return self._index.find(text, limit) if self._index else []
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        if time.monotonic() >= self._next_full_s or self._store.count() != len(self._known):
-            self._read_rows(is_unwanted)
-            self._next_full_s = time.monotonic() + _FULL_S
-
-    def _read_rows(self, is_unwanted: Callable[[], bool]) -> None:
+        if time.monotonic() < self._next_full_s and self._store.count() == len(self._known):
+            return
         index = self._index or WordIndex(in_memory=True)
         hashes: dict[str, int] = {}
         changed = self._changed(hashes, is_unwanted)
@@ -116,6 +113,7 @@ class NamesInMemory:
         index.add(IndexedText(gone, "", "") for gone in self._known.keys() - hashes.keys())
         index.commit()
         self._index, self._known = index, hashes
+        self._next_full_s = time.monotonic() + _FULL_S
 
     def _changed(
         self, hashes: dict[str, int], is_unwanted: Callable[[], bool]

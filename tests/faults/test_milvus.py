@@ -33,10 +33,10 @@ print(len(store.assets([f"a{{number}}" for number in range(100)])))
 
 CUT_OFF = f"""
 import os, signal, sys
-from search.store.milvus.writing import SegmentWriter
+from search.store.milvus.writing import MilvusWriter
 from search.store.open import open_store
 from tests.contract.rows import asset, segment, vectors
-SegmentWriter.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+MilvusWriter.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 store = open_store(sys.argv[1], {SPACE!r}, {DIM}, prefix="cut")
 rows = [segment(name, 0, row) for name, row in zip("ab", vectors(2))]
 store.write([asset(name, name) for name in "ab"], rows)

@@ -23,8 +23,9 @@ from __future__ import annotations
 import json
 import os
 import weakref
+from collections.abc import Collection as Ids
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -34,6 +35,7 @@ from typing import Any, Protocol, cast
 import apsw
 import apsw.sqlite_extra
 
+from encoder.system.batched import in_batches
 from encoder.system.disk import disk_error_in
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError, StoreUnavailableError
@@ -53,6 +55,7 @@ _LONG_LOG_PAGES = 1000
 _MOST = 4
 """Connections that are used at once."""
 _LONG_S = 5.0
+_VALUES_PER_QUERY = 1000
 _CHECKED_VFS = "cksmvfs"
 _CHECKSUM_BYTES = 8
 SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *SAID[:-1]))
@@ -152,8 +155,8 @@ class Database:
             raise
 
     @classmethod
-    def make(cls, path: Path, **facts: Any) -> None:
-        """Create a new database with the tables and some facts; it is complete, or not there."""
+    def make(cls, path: Path) -> None:
+        """Create a new database with the tables; it is complete, or not there."""
         new_path = path.with_name(f"{path.name}.{os.getpid()}.new")
         db = _connected(new_path, apsw.SQLITE_OPEN_CREATE)
         try:
@@ -161,7 +164,7 @@ class Database:
             db.execute("PRAGMA journal_mode = WAL").fetchall()
             db.execute("BEGIN IMMEDIATE")
             db.execute(_TABLES).fetchall()
-            for name, value in {"format": FORMAT, "version": 0, **facts}.items():
+            for name, value in (("format", FORMAT), ("version", 0)):
                 set_fact(cast(Connection, db), name, value)
             db.execute("COMMIT")
         finally:
@@ -178,11 +181,9 @@ class Database:
         finally:
             self._here.tolerates = False
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """A connection that sees the same state until the end of the block."""
-        with self._connection("BEGIN") as db:
-            yield db
+        return self._connection("BEGIN")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -224,8 +225,22 @@ class Database:
 
     @contextmanager
     def _lent(self) -> Iterator[apsw.Connection]:
-        self._check_usable()
-        db = self._borrowed()
+        if self._is_closed:
+            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"The store {self.shown} was opened before this process was forked.",
+                remedy="Open it in the process that uses it.",
+            )
+        if self.lost_commits and not getattr(self._here, "tolerates", False):
+            raise DamagedError(
+                f"{self.shown} lacks its last {self.lost_commits} commits, as if its log was "
+                "removed or an old file was put back"
+            )
+        try:
+            db = self._idle.get_nowait()
+        except Empty:
+            db = _connected(self._path)
         try:
             yield db
         finally:
@@ -249,26 +264,6 @@ class Database:
         finally:
             self._here.has_one = False
             self._free.release()
-
-    def _check_usable(self) -> None:
-        if self._is_closed:
-            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
-        if self._pid != os.getpid():
-            raise StoreError(
-                f"The store {self.shown} was opened before this process was forked.",
-                remedy="Open it in the process that uses it.",
-            )
-        if self.lost_commits and not getattr(self._here, "tolerates", False):
-            raise DamagedError(
-                f"{self.shown} lacks its last {self.lost_commits} commits, as if its log was "
-                "removed or an old file was put back"
-            )
-
-    def _borrowed(self) -> apsw.Connection:
-        try:
-            return self._idle.get_nowait()
-        except Empty:
-            return _connected(self._path)
 
     def close(self) -> None:
         """Close all connections; may be called twice."""
@@ -356,6 +351,15 @@ def fact(db: Connection, name: str) -> Any:
 def set_fact(db: Connection, name: str, value: Any) -> None:
     """Keep a single value."""
     db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def among(db: Connection, sql: str, values: Ids[Any]) -> Iterator[Any]:
+    """The rows of a statement with ``{}`` for the parameters of these values, some at a time."""
+    for batch in in_batches(values, _VALUES_PER_QUERY):
+        yield from db.execute(sql.format(marks(batch)), batch)
+
+
+NOS_OF_ASSETS = "SELECT no, asset_id FROM asset WHERE asset_id IN ({})"
 
 
 def marks(values: object) -> str:

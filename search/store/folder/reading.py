@@ -27,8 +27,8 @@ from search.store.folder.database import (
     Database,
     GivenUpError,
     LaneNumbers,
+    among,
     asset_of,
-    marks,
     part_of,
     place_of,
     scored,
@@ -52,7 +52,6 @@ _MAX_SORTED = 20_000
 _KEPT_FACETS = 16
 _MAX_JOINED = 2000
 """The most assets whose texts are searched by their ids."""
-_PLACES_PER_QUERY = 10_000
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
 _OF_HIT = f"key, asset_id, {', '.join(SAID[:-1])}, idx >> 40"
 _SEGMENTS = (
@@ -133,24 +132,10 @@ class Reading:
         )
         with self._db.reading() as db:
             searched = LaneNumbers(db, self.lanes).searched
-            for ids in in_batches(list(dict.fromkeys(asset_ids)), _PER_QUERY):
-                for asset_id, lane, n in db.execute(sql.format(marks(ids)), ids):
-                    if lane in searched:
-                        counts[asset_id][searched[lane]] = n
+            for asset_id, lane, n in among(db, sql, dict.fromkeys(asset_ids)):
+                if lane in searched:
+                    counts[asset_id][searched[lane]] = n
         return counts
-
-    def segments(self) -> Iterator[SegmentRow]:
-        """All segments with their vectors, in the order of their keys, page by page."""
-        after = ""
-        sql = f"SELECT key FROM segment WHERE key > ? ORDER BY key LIMIT {_PER_QUERY}"
-        while True:
-            with self._db.reading() as db:
-                keys = [key for (key,) in db.execute(sql, (after,))]
-                rows = {row.key: row for row in self._rows(db, "key", keys)}
-            yield from (rows[key] for key in keys if key in rows)
-            if not keys:
-                return
-            after = keys[-1]
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Keys and texts of all segments of text, page by page."""
@@ -175,46 +160,40 @@ class Reading:
 
     def _rows(self, db: Connection, column: str, values: Sequence[object]) -> list[SegmentRow]:
         parts, searched = self._views.current(db).parts, LaneNumbers(db, self.lanes).searched
-        segments: list[SegmentRow] = []
-        for batch in in_batches(values, _PER_QUERY):
-            sql = f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})"
-            rows = [row for row in db.execute(sql, batch) if row[2] in searched]
-            slots: dict[int, list[int]] = {}
-            for row in rows:
-                slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
-            vectors = {
-                (part_no, slot): vector
-                for part_no, of in slots.items()
-                for slot, vector in zip(of, parts[part_no].files.rows(np.array(of)), strict=True)
-            }
-            segments += [
-                segment_of(columns, asset_id, searched[lane], vectors[part_of(at), slot_of(at)])
-                for at, asset_id, lane, *columns in rows
-            ]
-        return segments
+        stored = among(db, f"{_SEGMENTS} WHERE {column} IN ({{}})", values)
+        rows = [row for row in stored if row[2] in searched]
+        slots: dict[int, list[int]] = {}
+        for row in rows:
+            slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
+        vectors = {
+            (part_no, slot): vector
+            for part_no, of in slots.items()
+            for slot, vector in zip(of, parts[part_no].files.rows(np.array(of)), strict=True)
+        }
+        return [
+            segment_of(columns, asset_id, searched[lane], vectors[part_of(at), slot_of(at)])
+            for at, asset_id, lane, *columns in rows
+        ]
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        ids, rows = list(dict.fromkeys(asset_ids)), {}
+        ids = list(dict.fromkeys(asset_ids))
+        sql = "SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({})"
         with self._db.reading() as db:
             lanes = LaneNumbers(db, self.lanes)
-            for batch in in_batches(ids, _PER_QUERY):
-                sql = "SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN"
-                for asset_id, row in db.execute(f"{sql} ({marks(batch)})", batch):
-                    rows[asset_id] = asset_of(asset_id, row, lanes)
+            rows = {key: asset_of(key, row, lanes) for key, row in among(db, sql, ids)}
         return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         rows_at: dict[str, list[AssetRow]] = {}
         unique_uris = list(dict.fromkeys(uris))
+        sql = (
+            "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
+            "WHERE uri IN ({}) ORDER BY asset_id"
+        )
         with self._db.reading() as db:
             lanes = LaneNumbers(db, self.lanes)
-            for batch in in_batches(unique_uris, _PER_QUERY):
-                sql = (
-                    "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
-                    f"WHERE uri IN ({marks(batch)}) ORDER BY asset_id"
-                )
-                for uri, asset_id, row in db.execute(sql, batch):
-                    rows_at.setdefault(uri, []).append(asset_of(asset_id, row, lanes))
+            for uri, asset_id, row in among(db, sql, unique_uris):
+                rows_at.setdefault(uri, []).append(asset_of(asset_id, row, lanes))
         return {uri: rows_at[uri] for uri in unique_uris if uri in rows_at}
 
     def count(self, filter: Filter | None = None) -> int:
@@ -264,9 +243,7 @@ class Reading:
             with self._db.reading() as db:
                 mask = self._views.assets(db, self._views.current(db), None, filter)
                 if mask is not None and np.count_nonzero(mask) <= _MAX_SORTED:
-                    nos = np.flatnonzero(mask).tolist()
-                    ids = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
-                    page = sorted(asset_id for (asset_id,) in ids if asset_id > after)
+                    page = sorted(key for key in _ids(db, mask) if key > after)
                     last = ""
                 else:
                     rows = db.execute(
@@ -332,9 +309,7 @@ class Reading:
             if assets is not None and (n := np.count_nonzero(assets)) <= _MAX_JOINED:
                 if not n:
                     return []
-                nos = np.flatnonzero(assets).tolist()
-                rows = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
-                few_ids = [asset_id for (asset_id,) in rows]
+                few_ids = _ids(db, assets)
             wanted = assets if few_ids is None else None
             hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
             scores = {hit.segment_id: hit.score for hit in hits}
@@ -348,6 +323,11 @@ class Reading:
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
         return self._names.find(text, limit)[:limit]
+
+
+def _ids(db: Connection, assets: Mask) -> list[str]:
+    sql = "SELECT asset_id FROM asset WHERE no IN ({})"
+    return [asset_id for (asset_id,) in among(db, sql, np.flatnonzero(assets).tolist())]
 
 
 def _nearest(
@@ -371,17 +351,12 @@ def _nearest(
 def _rows_of(
     db: Connection, view: PartView, modality: Modality, answer: RankedSlots
 ) -> list[ScoredSegment]:
-    hits = list[ScoredSegment]()
-    of_places = (answer.slots + place_of(view.part, 0)).tolist()
-    cosines = dict(zip(of_places, answer.cosines.tolist(), strict=True))
-    for places in in_batches(of_places, _PLACES_PER_QUERY):
-        for at, *columns in db.execute(
-            f"SELECT at, {_OF_HIT} FROM segment JOIN asset USING (no) "
-            f"WHERE at IN ({marks(places)})",
-            places,
-        ):
-            hits.append(scored(columns, modality, cosines[at]))
-    if len(hits) != len(of_places):  # each slot that counts has a row
+    places = (answer.slots + place_of(view.part, 0)).tolist()
+    cosines = dict(zip(places, answer.cosines.tolist(), strict=True))
+    sql = f"SELECT at, {_OF_HIT} FROM segment JOIN asset USING (no) WHERE at IN ({{}})"
+    rows = among(db, sql, places)
+    hits = [scored(columns, modality, cosines[at]) for at, *columns in rows]
+    if len(hits) != len(places):  # each slot that counts has a row
         raise DamagedError("rows of segments are missing")
     return hits
 
@@ -389,14 +364,13 @@ def _rows_of(
 def _with_words(
     db: Connection, lanes: LaneNumbers, scores: dict[str, float], assets: Mask | None
 ) -> list[ScoredSegment]:
-    keys = list(scores)
+    sql = (
+        f"SELECT segment.no, lane, {_OF_HIT} FROM segment JOIN asset USING (no) "
+        "JOIN part ON part.part = segment.at >> 40 WHERE key IN ({})"
+    )
     hits = [
         scored(columns, lanes.searched[lane], scores[columns[0]])
-        for no, lane, *columns in db.execute(
-            f"SELECT segment.no, lane, {_OF_HIT} FROM segment JOIN asset USING (no) "
-            f"JOIN part ON part.part = segment.at >> 40 WHERE key IN ({marks(keys)})",
-            keys,
-        )
+        for no, lane, *columns in among(db, sql, scores)
         if lane in lanes.searched and (assets is None or assets[no])
     ]
     return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))

@@ -52,11 +52,12 @@ from search.store.folder.backup import copy_content
 from search.store.folder.checking import FolderCheck
 from search.store.folder.counter import write_counter
 from search.store.folder.database import (
+    NOS_OF_ASSETS,
     Connection,
     DamagedError,
     Database,
     LaneNumbers,
-    marks,
+    among,
     version_of,
 )
 from search.store.folder.read_only import Mirror, is_read_only, unreadable
@@ -252,8 +253,7 @@ class FolderStore(Reading):
 
     def _empty(self, db: Connection, asset_ids: Sequence[str], modalities: Ids[Modality]) -> None:
         """Remove the segments of these modalities in these lanes."""
-        sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(asset_ids)})"
-        nos = [no for (no,) in db.execute(sql, asset_ids)]
+        nos = [no for no, _ in among(db, NOS_OF_ASSETS, asset_ids)]
         remove_segments(db, nos, LaneNumbers(db, self.lanes).numbers(modalities))
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:

@@ -30,20 +30,15 @@ class IndexKind:
     search: Callable[[int], Mapping[str, Any]]
 
 
-def _lists(effort: int) -> int:
-    """How many of `_MAX_LISTS`: one per candidate, since neighbours are in many lists."""
-    return min(effort, _MAX_LISTS)
-
-
 KINDS: Mapping[str, IndexKind] = {
     "HNSW": IndexKind(_LINKS, lambda effort: {"ef": effort}),
     "HNSW_SQ": IndexKind(
         {**_LINKS, "sq_type": "SQ8", "refine": True, "refine_type": "FP16"},
         lambda effort: {"ef": effort, "refine_k": 2},
     ),
-    "IVF_RABITQ": IndexKind(
+    "IVF_RABITQ": IndexKind(  # a list for each candidate: neighbours are in many lists
         {"nlist": _MAX_LISTS, "refine": True, "refine_type": "SQ8"},
-        lambda effort: {"nprobe": _lists(effort), "rbq_query_bits": 8, "refine_k": 4},
+        lambda effort: {"nprobe": min(effort, _MAX_LISTS), "rbq_query_bits": 8, "refine_k": 4},
     ),
 }
 """By Milvus's names."""

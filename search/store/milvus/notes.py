@@ -61,7 +61,10 @@ class Writers:
                 return
             owner, begun_s = self._owner(), time.monotonic()
             is_new = self._noted(owner) != owner
-            self._write(owner)
+            until_s = self._link.now_s() + LEASE_S
+            note = {"owner": owner, "host": socket.gethostname(), "until_s": until_s}
+            properties = {_WRITER: json.dumps(note)}
+            self._link.call("alter_collection_properties", self._collection, properties=properties)
             if is_new:
                 time.sleep(_SETTLE_S)
                 self._noted(owner)
@@ -82,15 +85,6 @@ class Writers:
                 f"{LEASE_S:.0f} s later.",
             )
         return owner
-
-    def _write(self, owner: str) -> None:
-        note = {
-            "owner": owner,
-            "host": socket.gethostname(),
-            "until_s": self._link.now_s() + LEASE_S,
-        }
-        properties = {_WRITER: json.dumps(note)}
-        self._link.call("alter_collection_properties", self._collection, properties=properties)
 
 
 class ServerRecord:

@@ -46,7 +46,7 @@ from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.search import N_SIDE_BY_SIDE, MilvusSearch, Where
 from search.store.milvus.setup import prepare_store
 from search.store.milvus.words import MilvusWords, wordless
-from search.store.milvus.writing import Removal, SegmentWriter
+from search.store.milvus.writing import MilvusWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -137,18 +137,17 @@ class MilvusStore:
             space: MilvusSearch(rows, segments, self._threads)
             for space, segments in self._segments.items()
         }
-        self._writer = SegmentWriter(rows, lanes, words)
-        self._removal = Removal(rows, lanes, words)
+        self._writer = MilvusWriter(rows, lanes, words)
 
     def _complete_deletions(self) -> None:
         """Complete the deletions, and undo the writes, of a process that was killed."""
         with suppress(StoreError):  # others write, or this user may not: the next one will
-            if noted := self._removal.noted():
+            if noted := self._writer.cut_off():
                 with self.locks.of(noted):
                     self._link.catch_up()
                     # Notes made since are of writes that go on, whose locks are not held here.
-                    cut_off = sorted(set(noted).intersection(self._removal.noted()))
-                    self._removal.complete(cut_off, self.assets(cut_off))
+                    cut_off = sorted(set(noted).intersection(self._writer.cut_off()))
+                    self._writer.complete(cut_off, self.assets(cut_off))
                     self._link.catch_up()
 
     def _locks(self, shared_locks: WriteLocks | None) -> WriteLocks:
@@ -197,9 +196,9 @@ class MilvusStore:
     def delete(self, asset_ids: Sequence[str]) -> None:
         self._check_current()
         if self.lanes.filling:
-            self._removal.of_segments(asset_ids, self.lanes.filling.modalities)
+            self._writer.remove_segments(asset_ids, self.lanes.filling.modalities)
         else:
-            self._removal.of_assets(asset_ids)
+            self._writer.remove(asset_ids)
         self._link.catch_up()
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:
@@ -217,7 +216,7 @@ class MilvusStore:
                 self._writer.uncount(ids, (space, modality))
         with self.locks.whole():
             self._link.catch_up()
-            return self._removal.of_lane(space, modality)
+            return self._writer.remove_lane(space, modality)
 
     def check(self, progress: Progress) -> Findings:
         self.catch_up()
@@ -227,7 +226,7 @@ class MilvusStore:
         self.check_writable()
         lost = findings.of(INCOMPLETE)
         rows = self.assets([*lost, *findings.of(MISCOUNTED)])
-        self._removal.of_segments(lost)
+        self._writer.remove_segments(lost)
         self.write(mended(findings, rows, self.counted(list(rows))), [])
         self.delete(findings.of(ORPHANED))
         MilvusCheck(self._rows, self.lanes, self._words).mend(findings)
@@ -311,7 +310,7 @@ class MilvusStore:
         rows = self._rows.where(
             ASSETS, compiled.expression, ASSETS.scalars, after=after, at_first=limit or MAX_ROWS
         )
-        ids = (row["asset_id"] for row in rows if matches(filter, self._read(row)))
+        ids = (row["asset_id"] for row in rows if matches(filter, asset_from_dict(row, self.lanes)))
         return islice(ids, limit)
 
     def count(self, filter: Filter | None = None) -> int:
@@ -319,10 +318,7 @@ class MilvusStore:
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
-        return {row["asset_id"]: self._read(row) for row in rows}
-
-    def _read(self, row: Mapping[str, Any]) -> AssetRow:
-        return asset_from_dict(row, self.lanes)
+        return {row["asset_id"]: asset_from_dict(row, self.lanes) for row in rows}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         uri_of = {uri_key(uri): uri for uri in uris}
@@ -338,7 +334,8 @@ class MilvusStore:
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         self._link.catch_up()
         expression = self._compiled(filter).expression
-        for row in map(self._read, self._rows.where(ASSETS, expression, ASSETS.scalars)):
+        for fields in self._rows.where(ASSETS, expression, ASSETS.scalars):
+            row = asset_from_dict(fields, self.lanes)
             if filter is None or matches(filter, row):
                 yield row
 
