@@ -181,7 +181,7 @@ class SearchEngine:
         with progress.stage("plan"):
             planned = _within(planned, asked, progress)
             page = read_page(query, next(iter(asked.values())).fused.direction)
-            planned = planned.beyond(page.depth)
+            planned = planned.beyond(page.reached.depth)
             space = self._lanes.space({modality: lane.space for modality, lane in asked.items()})
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             in_words = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
@@ -194,7 +194,7 @@ class SearchEngine:
                         self._threads, self._sizes.among, query.filter, asked
                     )
                     threshold = threshold_among(n_segments)
-                    verdict = Verdict(threshold, page.best, page.last, page.is_over)
+                    verdict = Verdict(threshold, *page.reached[1:])
         return Request(
             query=query,
             plan=planned,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from search.query.query import Term
 from search.store.base import VectorStore
 from search.types import SegmentRow
 
+T = TypeVar("T")
 _CHARS_AT_ONCE = 8000
-"""About 2,000 tokens: a second of one core."""
+"""What is encoded before looking whether anybody waits: about 2,000 tokens, a second of one core.
+"""
 _MEDIUM_CHARS = 2000
 """What a picture or sound counts as."""
 
@@ -64,7 +66,7 @@ def embed_terms(
             if term.item and term.item.modality == modality
         ]
         with progress.stage(f"encode_{modality}"):
-            for piece in _pieces(chosen):
+            for piece in in_pieces(chosen, _length, _CHARS_AT_ONCE):
                 progress.deadline.check()
                 rows[[index for index, _ in piece]] = encoder.encode_items([i for _, i in piece])
         sideways = encoder.space.sideways
@@ -100,17 +102,25 @@ def _upright(
     return np.asarray(rows[int(np.argmax(cosines))])
 
 
-def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
-    """Runs of neighbours, each as much as can be encoded before looking whether anybody waits."""
-    piece: list[tuple[int, Item]] = []
-    n_chars = 0
-    for index, item in items:
-        length = len(item.content) if isinstance(item.content, str) else _MEDIUM_CHARS
-        if piece and n_chars + length > _CHARS_AT_ONCE:
+def _length(chosen: tuple[int, Item]) -> int:
+    content = chosen[1].content
+    return len(content) if isinstance(content, str) else _MEDIUM_CHARS
+
+
+def in_pieces(values: Iterable[T], length: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Runs of neighbours whose lengths add up to ``most``, or single ones that are longer.
+
+    >>> list(in_pieces(["ab", "c", "defg", "h"], len, 3))
+    [['ab', 'c'], ['defg'], ['h']]
+    """
+    piece: list[T] = []
+    total = 0
+    for value in values:
+        if piece and total + length(value) > most:
             yield piece
-            piece, n_chars = [], 0
-        piece.append((index, item))
-        n_chars += length
+            piece, total = [], 0
+        piece.append(value)
+        total += length(value)
     if piece:
         yield piece
 

@@ -160,18 +160,15 @@ class Finder:
         return taken
 
     def _are_full(self, pools: Sequence[Pool], horizon: Mapping[Modality, float]) -> bool:
-        return all(self._is_full(pool, horizon) for pool in pools)
-
-    def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
-        """Whether no unseen segment could be among the pool."""
-        unseen = max(horizon.get(modality, -inf) for modality in pool.share.modalities)
-        if unseen == -inf:
-            return True
-        threshold = self._query.score_threshold
-        if threshold is not None and unseen < threshold:
-            return True
-        chosen = pool.groups[: pool.share.pool]
-        return len(chosen) == pool.share.pool and chosen[-1].best.score >= unseen
+        """Whether no unseen segment could be among the pools."""
+        lowest = self._query.score_threshold
+        for pool in pools:
+            unseen = max(horizon.get(modality, -inf) for modality in pool.share.modalities)
+            chosen = pool.groups[: pool.share.pool]
+            is_full = len(chosen) == pool.share.pool and chosen[-1].best.score >= unseen
+            if not (is_full or unseen == -inf or (lowest is not None and unseen < lowest)):
+                return False
+        return True
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
         """Search vectors and words at once; the stage ``lexical`` is the extra time for words.

@@ -48,8 +48,10 @@ class SegmentSearch:
 
     def best(self, n: int, asset_ids: Collection[str] | None) -> FoundSegments:
         """One mixed list of each lane; a modality that is alone in its lane is searched so."""
-        lanes = self._by_lane() if len(self._plan.shares) == 1 else []
-        together = [modalities for modalities in lanes if len(modalities) > 1]
+        by_lane: dict[int, list[Modality]] = {}
+        for modality in self._plan.modalities if len(self._plan.shares) == 1 else ():
+            by_lane.setdefault(id(self._request.lanes[modality]), []).append(modality)
+        together = [modalities for modalities in by_lane.values() if len(modalities) > 1]
         alone = set(self._plan.modalities).difference(*together)
         segments = dict[Modality, Sequence[ScoredSegment]](
             self.nearest(sorted(alone), n, asset_ids) if alone else {}
@@ -60,13 +62,6 @@ class SegmentSearch:
             segments.update(of_lane.segments)
             bounds.update(of_lane.bounds)
         return FoundSegments(segments, bounds)
-
-    def _by_lane(self) -> list[list[Modality]]:
-        """The modalities to search, those of one lane together."""
-        by_lane: dict[int, list[Modality]] = {}
-        for modality in self._plan.modalities:
-            by_lane.setdefault(id(self._request.lanes[modality]), []).append(modality)
-        return list(by_lane.values())
 
     def nearest(
         self, modalities: Sequence[Modality], n: int, asset_ids: Collection[str] | None

@@ -42,6 +42,7 @@ from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, values_of
 from search.store.folder.counter import read_counter
+from search.store.folders import opened
 from search.store.lanes import Counts, StoreLanes
 from search.store.several import unpacked
 from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, modality_named
@@ -274,11 +275,8 @@ class Database:
 
 def sync_folder(folder: Path) -> None:
     """Make the names of new files safe from power loss."""
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with opened(folder) as file:
         os.fsync(file)
-    finally:
-        os.close(file)
 
 
 @cache

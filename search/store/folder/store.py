@@ -68,12 +68,12 @@ from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
     drop_lane,
     fill,
-    is_scattered,
     move_some,
     put,
     remove,
     remove_segments,
     remove_some,
+    scattered,
     words_in,
 )
 from search.store.folders import CONTENT, DATABASE, LOCK, VECTORS, check_place
@@ -281,21 +281,17 @@ class FolderStore(Reading):
         with suppress(OSError, ValueError, StoreError, DiskError):
             with self._db.reading() as db:
                 parts = self._views.current(db).parts.values()
-                has_moves = is_scattered(db)
+                has_moves = scattered(db) is not None
             for part in parts:
                 part.files.complete(part.n_slots)
-            while has_moves:
-                has_moves = self._move_some()
+            while has_moves:  # some rows at a time, to where they lie close
+                self._sweep()
+                with self._writing() as db:
+                    move_some(db, self._views)
+                    has_moves = scattered(db) is not None
             self._words.feed_if_long()
             self._names.feed_if_long()
             self._db.checkpoint()
-
-    def _move_some(self) -> bool:
-        """Move some rows to where they lie close; return whether there are more."""
-        self._sweep()
-        with self._writing() as db:
-            move_some(db, self._views)
-            return is_scattered(db)
 
     def _sweep(self) -> None:
         """Remove files of parts given up by an earlier call: readers have long moved on."""

@@ -42,6 +42,7 @@ from search.store.folder.database import (
     version_of,
 )
 from search.store.folder.writing import NAMES, words_in
+from search.store.folders import opened
 
 _META = "meta.json"
 """Tantivy's list of its files."""
@@ -154,7 +155,10 @@ class KeptIndex:
                 self._read_tail(db)
                 self._version = version
                 return
-        self._feed_in_background()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._feed_quietly, daemon=True)
+                self._thread.start()
         raise IndexNotReadyError(
             f"The {self._source.name} of this store are still being read, so only meaning counted.",
             "Search again later.",
@@ -262,7 +266,14 @@ class KeptIndex:
         index.add(texts)
         index.commit()
         del index
-        self._note(name, last_seq)
+        sums = {path.name: self._sum(path) for path in _unchanging(self._parent / name)}
+        with self._exclusively(), self._database.writing() as db:
+            read = "DELETE FROM unread WHERE source = ? AND seq <= ?"
+            db.execute(read, (self._source.name, last_seq))
+            set_fact(db, self._fact, [name, time.time_ns(), sums])
+        for path in self._parent.glob(f"{self._source.name}.*"):
+            if path.is_dir() and path.name != name:
+                shutil.rmtree(path, ignore_errors=True)
         return True
 
     def _fill(self, index: WordIndex) -> None:
@@ -278,35 +289,17 @@ class KeptIndex:
             index.commit()
             after = ids[-1]
 
-    def _note(self, name: str, last_seq: int) -> None:
-        sums = {path.name: self._sum(path) for path in _unchanging(self._parent / name)}
-        with self._exclusively(), self._database.writing() as db:
-            read = "DELETE FROM unread WHERE source = ? AND seq <= ?"
-            db.execute(read, (self._source.name, last_seq))
-            set_fact(db, self._fact, [name, time.time_ns(), sums])
-        for path in self._parent.glob(f"{self._source.name}.*"):
-            if path.is_dir() and path.name != name:
-                shutil.rmtree(path, ignore_errors=True)
-
     @contextmanager
     def _feeding(self, waits: bool) -> Iterator[bool]:
         """Whether nobody else feeds this index."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        lock = os.open(self._parent / f"{self._source.name}.lock", flags, 0o600)
-        try:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield True
-                return
-            yield False
-        finally:
-            os.close(lock)
-
-    def _feed_in_background(self) -> None:
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = Thread(target=self._feed_quietly, daemon=True)
-                self._thread.start()
+        path = self._parent / f"{self._source.name}.lock"
+        with opened(path, os.O_RDWR | os.O_CREAT) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+                is_alone = True
+            except BlockingIOError:
+                is_alone = False
+            yield is_alone
 
     def _feed_quietly(self) -> None:
         with suppress(StoreError, ValueError):  # reported by the next search, which tries again

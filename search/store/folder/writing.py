@@ -141,18 +141,10 @@ def remove_some(db: Connection, lane: int) -> int:
     return 0
 
 
-def is_scattered(db: Connection) -> bool:
-    """Whether `move_some` has something to do."""
-    return _scattered(db) is not None
-
-
-def move_some(db: Connection, views: Views) -> list[int]:
-    """Move some rows of files of which more than half is dead to new ones; readers keep the old.
-
-    Returns the parts that nobody needs any more, once this is committed.
-    """
-    if (source := _scattered(db)) is None:
-        return []
+def move_some(db: Connection, views: Views) -> None:
+    """Move some rows of files of which more than half is dead to new ones; readers keep the old."""
+    if (source := scattered(db)) is None:
+        return
     part_no, lane, number, n_slots, total, embed_dim = source
     if _open_part(db, lane, number)[0] == part_no:
         _new_part(db, lane, number)
@@ -173,10 +165,8 @@ def move_some(db: Connection, views: Views) -> list[int]:
         )
         _grow(db, target_no, len(live), target_total)
         _count_dead(db, [at for at, _ in live])
-    if len(live) == MOVED_AT_ONCE:
-        return []
-    _drop_part(db, part_no)
-    return [part_no]
+    if len(live) < MOVED_AT_ONCE:
+        _drop_part(db, part_no)
 
 
 def _drop_part(db: Connection, part_no: int) -> None:
@@ -185,7 +175,7 @@ def _drop_part(db: Connection, part_no: int) -> None:
     db.execute("DELETE FROM part WHERE part = ?", (part_no,))
 
 
-def _scattered(db: Connection) -> tuple[int, int, int, int, int, int] | None:
+def scattered(db: Connection) -> tuple[int, int, int, int, int, int] | None:
     """A part to move away from: one that was begun with, or the most scattered one."""
     sql = (
         "SELECT part, lane, number, n_slots, sum, embed_dim FROM part AS old "

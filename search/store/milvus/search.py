@@ -84,7 +84,11 @@ class MilvusSearch:
             of_parts, of_modalities = iter(answers), []
             for modality, of_kind in partitions.items():
                 constants = constants_of(by, modality)
-                rows = _read(list(islice(of_parts, len(of_kind))))
+                rows = [
+                    scored_from_dict(row.fields, row.cosine)
+                    for answer in islice(of_parts, len(of_kind))
+                    for row in answer
+                ]
                 of_modalities.append((best_first(rows, constants)[:limit], constants))
             hits.append(mixed_best_first(of_modalities))
         return hits
@@ -200,10 +204,6 @@ class MilvusSearch:
     def _rank(self, row: _Row) -> tuple[float, str]:
         """Order equal cosines by id, whatever the index did."""
         return -row.cosine, row.fields[self._segments.key]
-
-
-def _read(of_parts: Sequence[_Answer]) -> list[ScoredSegment]:
-    return [scored_from_dict(row.fields, row.cosine) for answer in of_parts for row in answer]
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:

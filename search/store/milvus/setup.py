@@ -113,7 +113,7 @@ def create_collection(
     link: MilvusLink, name: str, collection: Collection, facts: Mapping[str, str]
 ) -> None:
     """Create one with these properties, unless another has made it meanwhile."""
-    from pymilvus import DataType, MilvusClient
+    from pymilvus import DataType, Function, FunctionType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     for field in collection.fields:
@@ -123,7 +123,12 @@ def create_collection(
         is_key = field.name == collection.key
         schema.add_field(field.name, DataType[field.type], is_primary=is_key, **params)
     if collection.bm25_of:
-        _add_bm25(link, schema, collection)
+        (words,) = (field for field in schema.fields if field.name == collection.bm25_of)
+        # The words are made by us; both tokenizers keep them as they are, and Lite knows only one.
+        tokenizer = "standard" if link.is_lite else "whitespace"
+        words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
+        bm25 = Function("bm25", FunctionType.BM25, [collection.bm25_of], [collection.vector])
+        schema.add_function(bm25)
     try:
         # In properties, since Milvus Lite drops the description.
         link.call(
@@ -137,18 +142,6 @@ def create_collection(
         # Two processes may open a new store at once; the other was first.
         if not link.call("has_collection", name):
             raise
-
-
-def _add_bm25(link: MilvusLink, schema: Any, collection: Collection) -> None:
-    from pymilvus import Function, FunctionType
-
-    (words,) = (field for field in schema.fields if field.name == collection.bm25_of)
-    # The words are made by us; both tokenizers keep them as they are, and Lite knows only one.
-    tokenizer = "standard" if link.is_lite else "whitespace"
-    words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
-    schema.add_function(
-        Function("bm25", FunctionType.BM25, [collection.bm25_of], [collection.vector])
-    )
 
 
 def _index(link: MilvusLink, name: str, collection: Collection, index: str) -> None:
