@@ -129,12 +129,9 @@ class KeptIndex:
     def frequencies(self, wanted: Collection[str]) -> Frequencies:
         """See `WordIndex.frequencies`, as of the last `refresh`."""
         counts = [index.frequencies(wanted) for index in (self._files, self._tail) if index]
-        if len(counts) < 2:
-            return counts[0] if counts else Frequencies()
-        files, tail = counts
         return Frequencies(
-            files.n_texts + tail.n_texts,
-            {term: n + tail.of.get(term, 0) for term, n in files.of.items()},
+            sum(count.n_texts for count in counts),
+            {term: sum(count.of[term] for count in counts) for term in wanted},
         )
 
     def refresh(self) -> None:
