@@ -25,7 +25,7 @@ from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
-from search.ranking.explain import explain_hit
+from search.ranking.explain import explain_hit, explain_query
 from search.ranking.fusion import content_of, fuse_terms
 from search.ranking.grouping import Group, diversify
 from search.ranking.hits import hit_of, shown_location
@@ -138,7 +138,7 @@ class SearchEngine:
         depth = max((shot.rank for shot in shots), default=0)
         reached = Reached(depth, verdict.best, verdict.last, verdict.is_over)
         cursor = request.page.cursor((shot.key for shot in shots), reached) if follows else ""
-        explained = finder.explain() if query.explain else None
+        explained = explain_query(request, finder.n_seen) if query.explain else None
         latency_s = progress.timer.latency_s()
         result = SearchResult(
             hits,
@@ -326,7 +326,7 @@ class SearchEngine:
         return hits
 
     def _hit(self, group: Group, finder: Finder, request: Request) -> Hit:
-        row = finder.row(group)
+        row = finder.pools.row(group)
         return hit_of(group, row, shown_location(row.locations), request.plan.words)
 
     def _explain(self, groups: Sequence[Group], request: Request) -> list[Explanation]:

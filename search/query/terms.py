@@ -13,7 +13,6 @@ from search.errors import NotFoundError
 from search.query.deadline import StageProgress
 from search.query.query import Term
 from search.store.base import VectorStore
-from search.types import SegmentRow
 
 T = TypeVar("T")
 _CHARS_AT_ONCE = 8000
@@ -126,20 +125,16 @@ def in_pieces(values: Iterable[T], length: Callable[[T], int], most: int) -> Ite
 
 
 def _embedding_of(asset_id: str, is_known: bool, store: VectorStore, space: str) -> Embeddings:
-    rows = store.embeddings(asset_id) if is_known else []
-    segments = [row for row in rows if store.lanes.has(space, row.modality)]
-    if not segments:
-        raise NotFoundError(f"The asset {asset_id!r} is not stored.", remedy="Use the id of a hit.")
-    return embedding_of_asset(segments)
-
-
-def embedding_of_asset(segments: Sequence[SegmentRow]) -> Embeddings:
     """One unit row [embed_dim] for a whole asset: what its modalities have in common.
 
     The mean of each modality's rows, scaled to unit length, counts once, as when a film is
     encoded: a minute of film has more windows of sound than frames, or the other way round. Of
     segments with several rows, the first counts, as when one is encoded for a search.
     """
+    rows = store.embeddings(asset_id) if is_known else []
+    segments = [row for row in rows if store.lanes.has(space, row.modality)]
+    if not segments:
+        raise NotFoundError(f"The asset {asset_id!r} is not stored.", remedy="Use the id of a hit.")
     firsts = [segment for segment in segments if not segment.row]
     modalities = dict.fromkeys(segment.modality for segment in firsts)
     means = [
