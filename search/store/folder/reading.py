@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Collection as Ids
@@ -17,7 +18,8 @@ from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
 from search.lexical.index import MAX_FOUND, FoundText
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import NO_CONSTANTS, Constants, constants_of
+from search.store import calibrated
+from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration, constants_of
 from search.store.checks import checked_queries
 from search.store.folder import overview as in_tables
 from search.store.folder.database import (
@@ -38,7 +40,7 @@ from search.store.folder.database import (
 from search.store.folder.vector_files import RankedSlots
 from search.store.folder.views import Mask, PartView, View, Views
 from search.store.folder.words import KeptIndex
-from search.store.lanes import StoreLanes
+from search.store.lanes import StoredSpace, StoreLanes
 from search.store.overview import Dated, Facets, Order
 from search.store.several import best_first, by_segment, mixed_best_first
 from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, row_key
@@ -58,6 +60,29 @@ _SEGMENTS = (
     f"SELECT at, asset_id, lane, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
     "JOIN part ON part.part = segment.at >> 40"
 )
+
+
+def noted_lanes(database: Database, lanes: StoreLanes) -> tuple[StoreLanes, bool]:
+    """The lanes with what is noted of their spaces, and whether all of these are noted.
+
+    Raises:
+        SpaceMismatchError, ModelError: a space is not the one that was noted by its name.
+    """
+    with database.tolerating(), database.reading() as db:
+        rows = db.execute("SELECT space, embed_dim, probes FROM space").fetchall()
+    noted = {space: (embed_dim, json.loads(probes)) for space, embed_dim, probes in rows}
+
+    def as_noted(space: StoredSpace) -> StoredSpace:
+        return space.as_noted(noted.get(space.fingerprint), database.shown)
+
+    return lanes.resolved(as_noted), lanes.spaces.keys() <= noted.keys()
+
+
+def noted_calibration(database: Database, space: StoredSpace) -> StoredCalibration:
+    sql = "SELECT calibration FROM space WHERE space = ?"
+    with database.reading() as db:
+        row = db.execute(sql, (space.fingerprint,)).fetchone()
+    return calibrated.read(row[0]) if row else calibrated.unmeasured(space.calibration)
 
 
 def _repeated(read: Callable[P, T]) -> Callable[P, T]:

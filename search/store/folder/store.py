@@ -61,14 +61,14 @@ from search.store.folder.database import (
     version_of,
 )
 from search.store.folder.read_only import Mirror, is_read_only, unreadable
-from search.store.folder.reading import Reading
-from search.store.folder.spaces import note_spaces, noted_calibration, noted_lanes
+from search.store.folder.reading import Reading, noted_calibration, noted_lanes
 from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
     drop_lane,
     fill,
     move_some,
+    note_spaces,
     put,
     remove,
     remove_segments,

@@ -12,6 +12,7 @@ import numpy as np
 from encoder.types import TEXT, Modality
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, labels_of
+from search.store import calibrated
 from search.store.folder.codes import CHUNK
 from search.store.folder.database import (
     DROPPED,
@@ -51,6 +52,16 @@ _ASSET = (
 _SEGMENT = (
     f"INSERT INTO segment (at, {SEGMENT_COLUMNS}) VALUES (?, {marks(SEGMENT_COLUMNS.split(','))})"
 )
+
+
+def note_spaces(db: Connection, lanes: StoreLanes) -> None:
+    """Note those that are not noted yet."""
+    for space in lanes.spaces.values():
+        text = calibrated.written(calibrated.unmeasured(space.calibration))
+        db.execute(
+            "INSERT OR IGNORE INTO space VALUES (?, ?, ?, ?)",
+            (space.fingerprint, space.embed_dim, text, json.dumps(space.probes)),
+        )
 
 
 def words_in(space: str) -> str:
