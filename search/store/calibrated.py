@@ -26,11 +26,6 @@ Constants: TypeAlias = Mapping[Modality, Calibration]
 NO_CONSTANTS: Constants = MappingProxyType({})
 
 
-def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Calibration:
-    """The constants by which a row of a modality is calibrated."""
-    return constants.get(modality, UNCALIBRATED).of_row(row)
-
-
 REFRESH_S = 2.0
 """How long a process uses the constants that it has read."""
 BESIDE = "beside"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import IndexedText, WordIndex
@@ -24,7 +24,6 @@ from search.store.calibrated import (
     Calibrations,
     Constants,
     StoredCalibration,
-    constants_of,
     unmeasured,
 )
 from search.store.checks import checked_asset, checked_queries, checked_segment
@@ -116,12 +115,12 @@ class MemoryStore:
         asset_filter = self._wanted(asset_ids, filter)
         of_kinds = {
             modality: self._nearest(
-                queries, modality, limit, constants_of(by, modality), asset_filter
+                queries, modality, limit, by.get(modality, UNCALIBRATED), asset_filter
             )
             for modality in set(modalities)
         }
         return [
-            mixed_best_first([(of_kinds[m][i], constants_of(by, m)) for m in of_kinds])
+            mixed_best_first([(of_kinds[m][i], by.get(m, UNCALIBRATED)) for m in of_kinds])
             for i in range(len(queries))
         ]
 
@@ -200,7 +199,7 @@ class MemoryStore:
 
     def _index(self) -> WordIndex:
         if self._words is None:
-            self._words = WordIndex(in_memory=True)
+            self._words = WordIndex()
             self._words.add(map(_text, self._segments.values()))
         self._words.commit()
         return self._words

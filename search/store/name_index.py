@@ -79,12 +79,6 @@ class NameIndex(Rereading):
         """Bring the index up to date."""
         self._source.read_names(is_unwanted)
 
-    def close(self) -> None:
-        """Stop a reading that is under way, and drop the index."""
-        super().close()
-        if isinstance(self._source, NamesInMemory):
-            self._source.close()
-
 
 class NamesInMemory:
     """The names of a store that keeps no index of them, from its commit rows.
@@ -105,7 +99,7 @@ class NamesInMemory:
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
         if time.monotonic() < self._next_full_s and self._store.count() == len(self._known):
             return
-        index = self._index or WordIndex(in_memory=True)
+        index = self._index or WordIndex()
         hashes: dict[str, int] = {}
         changed = self._changed(hashes, is_unwanted)
         for some in in_batches(changed, _AT_ONCE):
@@ -126,7 +120,3 @@ class NamesInMemory:
                 hashes[row.asset_id] = mark = hash(repr((row.locations, row.metadata)))
                 if self._known.get(row.asset_id) != mark:
                     yield row
-
-    def close(self) -> None:
-        if self._index is not None:
-            self._index.close()

@@ -317,4 +317,4 @@ def test_without_milvus_lite_the_extra_is_named(
     monkeypatch.setattr(lite, "find_spec", lambda _: None)
     with pytest.raises(StoreError) as missing:
         Opener(str(tmp_path / "store.db"))()
-    assert "anymodal[lite]" in missing.value.remedy
+    assert "[lite]" in missing.value.remedy

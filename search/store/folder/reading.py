@@ -12,14 +12,14 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
 from search.lexical.index import MAX_FOUND, FoundText
 from search.lexical.rarity import Frequencies
 from search.store import calibrated
-from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration, constants_of
+from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
 from search.store.checks import checked_queries
 from search.store.folder import overview as in_tables
 from search.store.folder.database import (
@@ -303,7 +303,7 @@ class Reading:
         if not kinds:
             return [[] for _ in queries]
         queries = checked_queries(queries, self.lanes.space(kinds[0]).embed_dim)
-        constants = [constants_of(by, modality) for modality in kinds]
+        constants = [by.get(modality, UNCALIBRATED) for modality in kinds]
         with self._db.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)

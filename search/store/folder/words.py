@@ -201,9 +201,7 @@ class KeptIndex:
             last_seq = unread[-1][0] if unread else self._last_seq
             ids = list(dict.fromkeys(unread_id for _, unread_id in unread))
         if ids:
-            self._tail = self._tail or WordIndex(
-                in_memory=True, has_numbers=self._source.has_numbers
-            )
+            self._tail = self._tail or WordIndex(has_numbers=self._source.has_numbers)
             for some in in_batches(ids, _IDS_PER_QUERY):
                 self._tail.add(self._source.texts(db, some))
             self._tail.commit()
@@ -305,7 +303,7 @@ class KeptIndex:
     # Files
 
     def _in(self, folder: Path) -> WordIndex:
-        return WordIndex(folder=folder, shared=True, has_numbers=self._source.has_numbers)
+        return WordIndex(folder, has_numbers=self._source.has_numbers)
 
     def _verify(self, folder: Path, sums: dict[str, int]) -> None:
         """Read each file once in this process; an error if one was changed, or all are gone.

@@ -77,12 +77,6 @@ def search_params(name: str, limit: int) -> Mapping[str, Any]:
     return KINDS[name].search(max(_LEAST_EFFORT, 2 * limit))
 
 
-def check_known(link: MilvusLink, index: str) -> None:
-    """Refuse an index that a server is known to lack, and would not report."""
-    if index.endswith(MMAP) and not link.knows_mmap:
-        raise refused(link, index, "indexes on disk need Milvus 2.4")
-
-
 def refused(link: MilvusLink, index: str, why: str) -> IndexRefusedError:
     """The error for an index that a server does not build."""
     return IndexRefusedError(

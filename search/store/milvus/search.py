@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from encoder.space import UNCALIBRATED
 from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
-from search.store.calibrated import Constants, constants_of
+from search.store.calibrated import Constants
 from search.store.milvus.indexes import EXACT, METRIC, search_params
 from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import Collection, scored_from_dict
@@ -83,7 +84,7 @@ class MilvusSearch:
         for answers in self._answers(queries, names, limit, where):
             of_parts, of_modalities = iter(answers), []
             for modality, of_kind in partitions.items():
-                constants = constants_of(by, modality)
+                constants = by.get(modality, UNCALIBRATED)
                 rows = [
                     scored_from_dict(row.fields, row.cosine)
                     for answer in islice(of_parts, len(of_kind))

@@ -13,8 +13,8 @@ from search.store.milvus.indexes import (
     EXACT,
     KINDS,
     METRIC,
+    MMAP,
     build_params,
-    check_known,
     refused,
 )
 from search.store.milvus.link import MilvusLink
@@ -54,8 +54,8 @@ def prepare_store(
         StoreError: the collections were written by a different version.
         ModelError: a space has the probes of another model.
     """
-    if not link.is_lite:
-        check_known(link, index)
+    if index.endswith(MMAP) and not (link.is_lite or link.knows_mmap):
+        raise refused(link, index, "indexes on disk need Milvus 2.4")  # it would not report it
     # Read before the record, which whoever makes a store writes first.
     present = stored_collections(link.call("list_collections"), prefix)
     noted = {name: link.call("describe_collection", name).get("properties", {}) for name in present}

@@ -19,7 +19,7 @@ import numpy as np
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.types import TEXT, Embeddings, Modality
-from search.errors import StoreError, StoreMissingError
+from search.errors import IndexNotReadyError, StoreError, StoreMissingError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
@@ -45,7 +45,7 @@ from search.store.milvus.notes import ServerRecord, Writers, note_calibration, n
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.search import N_SIDE_BY_SIDE, MilvusSearch, Where
 from search.store.milvus.setup import prepare_store
-from search.store.milvus.words import MilvusWords, wordless
+from search.store.milvus.words import MilvusWords
 from search.store.milvus.writing import MilvusWriter
 from search.store.schema import (
     ASSETS,
@@ -284,7 +284,11 @@ class MilvusStore:
     ) -> list[ScoredSegment]:
         """A filter is checked on the best 1,000, or, if few pass, on all segments of its assets."""
         if self._words is None:
-            raise wordless(self._link)
+            raise IndexNotReadyError(
+                f"The store {self._link.shown} (Milvus {self._link.version}) has no search by "
+                "words, so only meaning and names counted.",
+                "Use Milvus 2.5 or later, or a folder as --store.",
+            )
         if filter is None:
             return self._words.find(text, limit, asset_ids)
         hits = all_hits = self._words.find(text, MAX_FOUND, asset_ids)
