@@ -59,14 +59,7 @@ def prepare_store(
     # Read before the record, which whoever makes a store writes first.
     present = stored_collections(link.call("list_collections"), prefix)
     noted = {name: link.call("describe_collection", name).get("properties", {}) for name in present}
-    for name, facts in noted.items():
-        if (version := facts.get(SCHEMA, "unknown")) != SCHEMA_PROPERTY[SCHEMA]:
-            raise StoreError(
-                f"The store {link.shown} has schema {version} (collection {name}), which another "
-                f"version of anymodal wrote; this one reads and writes schema {SCHEMA_VERSION}.",
-                remedy="Export it with that version (`anymodal store export FOLDER`), and import "
-                "it here into another --store (`anymodal store import FOLDER`).",
-            )
+    _check_versions(link, noted)
     last = collection_name(prefix, ASSETS)
     if last not in present and (lanes.filling or not create):
         raise StoreMissingError.at(link.shown)
@@ -97,6 +90,17 @@ def prepare_store(
             create_collection(link, name, collection, facts)
     make_ready(link, {collection_name(prefix, kind): kind for kind, _ in wanted}, index)
     return lanes
+
+
+def _check_versions(link: MilvusLink, noted: Mapping[str, Mapping[str, str]]) -> None:
+    for name, facts in noted.items():
+        if (version := facts.get(SCHEMA, "unknown")) != SCHEMA_PROPERTY[SCHEMA]:
+            raise StoreError(
+                f"The store {link.shown} has schema {version} (collection {name}), which another "
+                f"version of anymodal wrote; this one reads and writes schema {SCHEMA_VERSION}.",
+                remedy="Export it with that version (`anymodal store export FOLDER`), and import "
+                "it here into another --store (`anymodal store import FOLDER`).",
+            )
 
 
 def make_ready(link: MilvusLink, collections: Mapping[str, Collection], index: str) -> None:
