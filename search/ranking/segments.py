@@ -115,27 +115,18 @@ class SegmentSearch:
         first: a sound scores lower for itself than many texts do. Of such kinds all hits count.
         """
         fused = self._request.lanes[modalities[0]].fused
-        mixed = self._deadline.wait(
-            self._executor,
-            self._ask,
-            modalities,
-            n,
-            asset_ids,
-        )
-        by_modality = _by_modality(mixed[:n], modalities)
-        if len(mixed) < n:
-            return FoundSegments(by_modality)
-        whole = _by_modality(mixed, modalities)
-        last = mixed[n - 1]
-        bound = lowest(self._request.scored(last.modality, [last]))
-        hidden = [
-            modality
-            for modality in modalities
-            if not identical_is_above(bound, modality, fused, self._request.space)
-        ]
-        bounds = {modality: bound for modality in modalities if modality not in hidden}
-        found = {**by_modality, **{modality: whole[modality] for modality in hidden}}
-        return FoundSegments(found, bounds)
+        mixed = self._deadline.wait(self._executor, self._ask, modalities, n, asset_ids)
+        bounds = dict[Modality, float]()
+        if last := mixed[n - 1 : n]:
+            bound = lowest(self._request.scored(last[0].modality, last))
+            for modality in modalities:
+                if identical_is_above(bound, modality, fused, self._request.space):
+                    bounds[modality] = bound
+        segments = {
+            m: [s for s in (mixed[:n] if m in bounds else mixed) if s.modality == m]
+            for m in modalities
+        }
+        return FoundSegments(segments, bounds)
 
     def _ask(
         self, modalities: Sequence[Modality], n: int, asset_ids: Collection[str] | None
@@ -151,12 +142,3 @@ class SegmentSearch:
             filter=self._query.filter if asset_ids is None else None,
         )
         return segments
-
-
-def _by_modality(
-    segments: Sequence[ScoredSegment], modalities: Sequence[Modality]
-) -> dict[Modality, list[ScoredSegment]]:
-    return {
-        modality: [segment for segment in segments if segment.modality == modality]
-        for modality in modalities
-    }
