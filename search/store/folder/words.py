@@ -261,14 +261,7 @@ class KeptIndex:
         index.add(texts)
         index.commit()
         del index
-        sums = {path.name: self._sum(path) for path in _unchanging(self._parent / name)}
-        with self._exclusively(), self._database.writing() as db:
-            read = "DELETE FROM unread WHERE source = ? AND seq <= ?"
-            db.execute(read, (self._source.name, last_seq))
-            set_fact(db, self._fact, [name, time.time_ns(), sums])
-        for path in self._parent.glob(f"{self._source.name}.*"):
-            if path.is_dir() and path.name != name:
-                shutil.rmtree(path, ignore_errors=True)
+        self._note(name, last_seq)
         return True
 
     def _fill(self, index: WordIndex) -> None:
@@ -283,6 +276,16 @@ class KeptIndex:
             index.add(texts)
             index.commit()
             after = ids[-1]
+
+    def _note(self, name: str, last_seq: int) -> None:
+        sums = {path.name: self._sum(path) for path in _unchanging(self._parent / name)}
+        with self._exclusively(), self._database.writing() as db:
+            read = "DELETE FROM unread WHERE source = ? AND seq <= ?"
+            db.execute(read, (self._source.name, last_seq))
+            set_fact(db, self._fact, [name, time.time_ns(), sums])
+        for path in self._parent.glob(f"{self._source.name}.*"):
+            if path.is_dir() and path.name != name:
+                shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def _feeding(self, waits: bool) -> Iterator[bool]:
