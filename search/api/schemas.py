@@ -134,8 +134,10 @@ class SearchRequest(Strict):
     sort: str = Field(
         "",
         max_length=40,
-        description="Sort a page's hits by a field such as `taken`; `-taken`: latest first.",
+        description="Sort all strong hits of the list, on all pages, by `date`, `name` or a field "
+        "such as `taken`; `-taken`: latest first. A list that nothing ends is sorted page by page.",
     )
+    count: bool = Field(False, description="Count the strong hits of the whole list: `total`.")
     rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
     stacks: bool = Field(True, description="Return nearly identical photos as one hit.")
     understand: bool | list[Reading] = Field(
@@ -222,6 +224,9 @@ class SearchAnswer(BaseModel):
         True,
         description="False for media, stored files, negative terms, and dates or places alone: "
         "hits are only ranked.",
+    )
+    total: int | None = Field(
+        None, description="How many hits of the whole list are not weak; null if not known."
     )
     said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
     after_speech_ms: float | None = Field(

@@ -28,11 +28,11 @@ from search.query.query import Query
 
 MAX_SHOWN = 10_000
 
-_VERSION = b"\x03"
+_VERSION = b"\x04"
 _DIGEST_BYTES = 8
 _KEY_BYTES = 6
-_REACHED = struct.Struct(">Iff?")
-"""The depth, and what `search.ranking.verdict` says of the hits before."""
+_REACHED = struct.Struct(">IffI?")
+"""As `Reached` has them."""
 _SIGNED_DIMS = 32
 _HEAD_BYTES = len(_VERSION) + _DIGEST_BYTES
 # Encoding the same content in a different batch moves an embedding by less than one step.
@@ -42,9 +42,10 @@ _STEP = 1 / 512
 class Reached(NamedTuple):
     """What a page leaves to the next one: see `Page`."""
 
-    depth: int
+    depth: int = 0
     best: float = -math.inf
     last: float = 1.0
+    n_strong: int = 0
     is_over: bool = False
 
 
@@ -52,15 +53,13 @@ class Reached(NamedTuple):
 class Page:
     """The hits of earlier pages; the last of them was the candidate at the rank ``depth``.
 
-    ``best``, ``last`` and ``is_over`` are those of `search.ranking.verdict.Verdict` behind them.
+    ``best``, ``last`` and ``is_over`` are those of `search.ranking.verdict.Verdict` behind them,
+    ``n_strong`` is how many of them were not weak.
     """
 
     digest: bytes
     signature: bytes
-    depth: int = 0
-    best: float = -math.inf
-    last: float = 1.0
-    is_over: bool = False
+    reached: Reached = field(default_factory=Reached)
     shown: frozenset[bytes] = field(default_factory=frozenset)
 
     def has_shown(self, key: str) -> bool:
@@ -75,8 +74,8 @@ class Page:
         all_shown = self.shown.union(map(_short, keys))
         if len(all_shown) > MAX_SHOWN:
             return ""
-        depth, best, last, is_over = after
-        reached = _REACHED.pack(max(self.depth, depth), best, last, is_over)
+        after = after._replace(depth=max(self.reached.depth, after.depth))
+        reached = _REACHED.pack(*after)
         packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(all_shown)])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -91,8 +90,8 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     """The page that ``query.cursor`` asks for; the first one without a cursor.
 
     Args:
-        query: what is asked now; all but ``limit``, ``moments``, ``consistency`` and ``explain``
-            has to be as before.
+        query: what is asked now; all but ``limit``, ``moments``, ``consistency``, ``explain`` and
+            ``count`` has to be as before.
         direction: the query's, float32 [embed_dim].
     """
     first = Page(_digest(query), _signature(direction))
@@ -104,10 +103,10 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     if not _alike(packed[_HEAD_BYTES:tail], first.signature):
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
-    depth, best, last, is_over = _REACHED.unpack(packed[tail:body])
-    if math.isnan(best) or not 0 <= last <= 1:
+    reached = Reached(*_REACHED.unpack(packed[tail:body]))
+    if math.isnan(reached.best) or not 0 <= reached.last <= 1:
         raise _refused(query.cursor, "which is not a cursor")
-    return Page(first.digest, first.signature, depth, best, last, is_over, frozenset(keys))
+    return Page(first.digest, first.signature, reached, frozenset(keys))
 
 
 def _packed(query: Query, digest: bytes, n_signed: int) -> bytes:
@@ -154,6 +153,7 @@ def _digest(query: Query) -> bytes:
         query.diversity,
         query.lexical,
         query.stacks,
+        query.sort,
     )
     return hashlib.sha256(repr(facts).encode()).digest()[:_DIGEST_BYTES]
 

@@ -102,7 +102,7 @@ _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like 
     "--sort",
     metavar="FIELD",
     default="",
-    help="Sort by taken, rating, city …; -taken: newest first.",
+    help="Sort all strong hits by date, name, size_bytes, rating …; -date: newest first.",
 )
 @click.option("--literal", is_flag=True, help="Take dates and places as words only.")
 @click.option("--explain", is_flag=True, help="Explain each score.")
