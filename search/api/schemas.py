@@ -124,7 +124,6 @@ class SearchRequest(Strict):
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
-    mix: Literal["score"] = Field("score", description="The only order of several kinds.")
     moments: int = Field(3, ge=0, le=20, description="Further segments to return per asset.")
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None
@@ -270,6 +269,22 @@ class AssetOut(BaseModel):
     )
     content_url: str
     thumbnail_url: str
+
+
+class PassageOut(BaseModel):
+    """A passage of a file, without what the one before has of it."""
+
+    segment_id: str
+    text: str
+    place: dict[str, str | int | float] = {}
+
+
+class PassagesAnswer(BaseModel):
+    """Some passages of a file, in its order: from the place `start` on, of `total`."""
+
+    passages: list[PassageOut]
+    start: int
+    total: int
 
 
 class SloOut(BaseModel):
