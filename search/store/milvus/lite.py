@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock, RLock
 
+from encoder.system.extras import install_command
 from encoder.system.private import private_folder, tighten
 from search.errors import StoreBusyError, StoreError
 
@@ -58,7 +59,7 @@ def joined(file: Path) -> LiteFile:
     if find_spec("milvus_lite") is None:
         raise StoreError(
             f"The store {file} is a file of Milvus Lite, which is not installed.",
-            remedy="pip install 'anymodal[lite]', or choose a folder as --store.",
+            remedy=f"{install_command('lite')}, or choose a folder as --store.",
         )
     with _opening:
         opened = _opened.get(file)
