@@ -57,6 +57,7 @@ class FoundPage(BaseModel):
         "files are only ranked.",
     )
     took_ms: float = Field(0.0, description="From the question, or the end of its sound.")
+    warnings: list[str] = Field([], description="What is missing, or in the filter misspelt.")
 
 
 class Listed(BaseModel):
@@ -64,6 +65,7 @@ class Listed(BaseModel):
 
     assets: list[AssetOut]
     next_cursor: str
+    warnings: list[str] = []
 
 
 class JobStatus(BaseModel):
@@ -86,6 +88,7 @@ def found_page(answer: SearchAnswer) -> FoundPage:
         next_cursor=answer.next_cursor,
         judged=answer.judged,
         took_ms=answer.latency_ms["total"],
+        warnings=answer.warnings,
     )
 
 

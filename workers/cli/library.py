@@ -124,6 +124,7 @@ def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
 
     from workers.cli.listing import day
 
+    yield from (f"[yellow]{marked(warning)}[/]" for warning in page["warnings"])
     if not page["assets"]:
         yield "No stored assets match."
         return
