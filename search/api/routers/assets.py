@@ -12,7 +12,8 @@ from fastapi.responses import FileResponse
 
 from encoder.types import TEXT
 from search.api.access.auth import READ, WRITE
-from search.api.access.paths import filter_for, sees_paths
+from search.api.access.paths import filter_for
+from search.api.errors import sees_paths
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
 from search.api.responses import card

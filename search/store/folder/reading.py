@@ -12,6 +12,7 @@ import numpy as np
 from encoder.space import Calibration
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
+from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical.index import MAX_FOUND
 from search.store.calibrated import Constants, constants_of
@@ -293,8 +294,21 @@ class Reading:
         """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25.
 
         If the assets are few, all their texts are searched; otherwise the best 1,000 are checked.
+
+        Raises:
+            IndexNotReadyError: not all texts are known; with what the others hold.
         """
-        self._words.refresh()
+        try:
+            self._words.refresh()
+        except IndexNotReadyError as error:
+            if self._words.is_there:
+                error.hits = self._by_known_words(text, limit, asset_ids, filter)
+            raise
+        return self._by_known_words(text, limit, asset_ids, filter)
+
+    def _by_known_words(
+        self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None
+    ) -> list[ScoredSegment]:
         with self._tables.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)

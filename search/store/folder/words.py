@@ -148,14 +148,22 @@ class KeptIndex:
             self._open(db)
             n_left = self._n_missing(db)
             if n_left <= AT_ONCE or self._read_only:
-                self._read_tail(db)
-                self._version = version
-                return
+                with suppress(OSError, ValueError):  # no memory, no thread: the next search tries
+                    self._read_tail(db)
+                    self._version = version
+                    return
         self._feed_in_background()
+        counted = "the older ones" if self.is_there else "meaning"
         raise IndexNotReadyError(
-            f"The {self._source.name} of this store are still being read, so only meaning counted.",
+            f"The {self._source.name} of this store are still being read, so only {counted} "
+            "counted.",
             "Search again later.",
         )
+
+    @property
+    def is_there(self) -> bool:
+        """Whether `find` knows any texts."""
+        return bool(self._files or self._tail)
 
     def _open(self, db: Connection) -> None:
         """Open the files that are there, if they are others than before."""
