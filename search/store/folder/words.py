@@ -253,7 +253,8 @@ class KeptIndex:
 
         If another does so already, leave it to it, or wait for it.
         """
-        with suppress(OSError), self._feeding(waits) as is_alone:  # a later writer feeds the rest
+        # A later writer feeds the rest, which searches until then read by themselves.
+        with suppress(OSError, ValueError), self._feeding(waits) as is_alone:
             while is_alone and self._feed_some():
                 pass
 
@@ -274,11 +275,13 @@ class KeptIndex:
             return False
         name = f"{self._source.name}.{uuid4().hex}" if is_new else str(self._state[0])
         index = self._in(private_folder(self._parent / name))
-        if is_new:
-            self._fill(index)
-        index.add(texts)
-        index.commit()
-        del index
+        try:
+            if is_new:
+                self._fill(index)
+            index.add(texts)
+            index.commit()
+        finally:
+            index.release()
         self._note(name, last_seq)
         return True
 
