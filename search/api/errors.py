@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import re
@@ -112,6 +113,8 @@ def status_of(error: Exception) -> int:
     for error_class, status in _STATUS:
         if isinstance(error, error_class):
             return status
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return 503
     return 503 if isinstance(error, AnymodalError) and error.retryable else 500
 
 
@@ -120,6 +123,8 @@ def body_of(error: Exception, *, in_full: bool = False) -> dict[str, Any]:
 
     ``in_full``: its reader may see paths and addresses.
     """
+    if isinstance(error, OSError) and status_of(error) == 503:
+        return _body("OverloadedError", "Too many files are open at once.", "Try again later.")
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "See its log.")
     error_type = type(error).__name__

@@ -1,5 +1,6 @@
 """The tree of errors, as the docs draw it."""
 
+import errno
 import re
 from importlib import import_module
 
@@ -64,3 +65,11 @@ def test_only_a_broker_is_called_one_and_addresses_are_for_those_who_may_see_the
         assert ("model" in said) is name.startswith("Model")
         full = body_of(error, in_full=True)["error"]
         assert (full["message"], full["remedy"]) == (error.problem, error.remedy)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_server_without_descriptors_is_busy_and_does_not_fail(number: int) -> None:
+    error = OSError(number, "Too many open files", "/srv/secret")
+    assert status_of(error) == 503
+    assert "secret" not in str(body_of(error))
+    assert status_of(OSError(errno.EIO, "Input/output error")) == 500
