@@ -121,15 +121,13 @@ def status_of(error: Exception) -> int:
 def body_of(error: Exception, *, in_full: bool = False) -> dict[str, Any]:
     """The body of an error response; errors within the server are not described.
 
-    ``in_full``: its reader may see paths and addresses.
+    ``in_full``: its reader may see the addresses of what does not answer.
     """
     if isinstance(error, OSError) and status_of(error) == 503:
         return _body("OverloadedError", "Too many files are open at once.", "Try again later.")
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "See its log.")
     error_type = type(error).__name__
-    if in_full and not isinstance(error, InputError):
-        return _body(error_type, error.problem, error.remedy)
     if isinstance(error, ReadOnlyStoreError):  # its message has paths, like DiskError's
         return _body(
             error_type, "This store can be searched, but not written to.", "Ask its operator."
@@ -140,7 +138,8 @@ def body_of(error: Exception, *, in_full: bool = False) -> dict[str, Any]:
         return _body(
             error_type, "The server cannot write to its disk.", "Ask its operator to check the log."
         )
-    if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses
+    is_away = status_of(error) == 503 and not isinstance(error, OverloadedError)
+    if is_away and not in_full:  # holds addresses
         problem = f"The {error.failing} does not answer." if error.failing else _NOT_NOW
         return _body(error_type, problem, "Try again later.")
     if not isinstance(error, InputError):

@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
-from encoder.system.signals import ignored, on_signals
+from encoder.system.signals import on_signals
 
 if TYPE_CHECKING:
     import uvicorn
@@ -53,8 +53,8 @@ def serve(
     sys.setswitchinterval(_SWITCH_S)
     server = server_for(app, config)
     # uvicorn installs its own handlers for as long as it runs.
-    server.handle_exit = ignored  # type: ignore[assignment, method-assign]
-    on_signals(stop, signal.SIGTERM, signal.SIGINT)
+    wake = on_signals(stop, signal.SIGTERM, signal.SIGINT)
+    server.handle_exit = wake  # type: ignore[assignment, method-assign]
     with listening_socket(config.host, config.port) as listener:
         host = f"[{config.host}]" if ":" in config.host else config.host
         on_listening(f"http://{host}:{listener.getsockname()[1]}")

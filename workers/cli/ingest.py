@@ -290,5 +290,5 @@ def stop_on(*signals: signal.Signals, says: str = "") -> Event:
         stop.set()
         os.write(2, f"\nFinishing the files under way;{says}\n".replace(";\n", ".\n").encode())
 
-    on_signals(on_signal, *signals)
+    on_signals(on_signal, *signals, at_once=True)
     return stop

@@ -23,7 +23,7 @@ def seen(number):
     if number == signal.SIGTERM:
         finished.set()
 finished = Event()
-on_signals(seen, signal.SIGINT, signal.SIGTERM)
+on_signals(seen, signal.SIGINT, signal.SIGTERM, at_once=AT_ONCE)
 print("ready", flush=True)
 while not finished.wait(0.0001):  # holds the event's lock again and again
     stop.set()
@@ -56,8 +56,11 @@ def started(program: str, environment: dict[str, str]) -> subprocess.Popen[str]:
     return process
 
 
-def test_signals_never_wait_for_what_the_main_thread_holds(environment: dict[str, str]) -> None:
-    process = started(_WAITS, environment)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_signals_never_wait_for_what_the_main_thread_holds(
+    environment: dict[str, str], at_once: bool
+) -> None:
+    process = started(_WAITS.replace("AT_ONCE", str(at_once)), environment)
     for _ in range(500):
         process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
