@@ -75,7 +75,7 @@ async def info(services: Parts) -> dict[str, Any]:
 def _try_search(store: VectorStore) -> None:
     """A store may answer and yet not be able to search."""
     store.ping()
-    store.search(np.eye(1, store.lanes.space(TEXT).embed_dim, dtype=np.float32), TEXT, 1)
+    store.search(np.eye(1, store.lanes.space(TEXT).embed_dim, dtype=np.float32), [TEXT], 1)
     with suppress(IndexNotReadyError):  # searches go on without, and say so
         store.lexical("ready", 1)
 
@@ -102,7 +102,7 @@ def _info(services: Services) -> dict[str, Any]:
             "fingerprint": space.fingerprint,
             "embed_dim": space.embed_dim,
             "identity": dict(space.identity),
-            "calibration": describe(services.store.stored_calibration(), space.calibration),
+            "calibration": describe(services.store.calibrations.current(), space.calibration),
         },
         "modalities": services.modalities,
         "kinds": list(map(asdict, services.kinds)),

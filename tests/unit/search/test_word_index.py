@@ -23,7 +23,7 @@ class Failing:
 
 def test_a_commit_that_fails_leaves_the_folder_to_others(tmp_path: Path) -> None:
     def shared() -> WordIndex:
-        return WordIndex(folder=tmp_path, shared=True)
+        return WordIndex(tmp_path)
 
     index, other = shared(), shared()
     index.add([IndexedText("a", "a", "herons")])
