@@ -209,7 +209,7 @@ class SearchEngine:
             except NotFoundError as error:
                 refusals.append(error)
             except (ModelUnavailableError, ModelTimeoutError) as error:
-                progress.warn(f"{lane.encoder.model} does not answer.")
+                progress.warn(f"{lane.encoder.model} does not answer. {error.remedy}")
                 refusals.append(error)
         if not encoded:
             raise refusals[0]

@@ -120,7 +120,9 @@ class SearchRequest(Strict):
     ]
     modalities: list[str] = Field([], max_length=16, description="Kinds to return; all if empty.")
     limit: int = Field(10, ge=1, le=1000)
-    filter: dict[str, Any] | None = None
+    filter: dict[str, Any] | str | None = Field(
+        None, description="A condition, or one in words such as `rating >= 4`."
+    )
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
@@ -218,7 +220,10 @@ class SearchAnswer(BaseModel):
     next_cursor: str
     explain: dict[str, Any] | None = None
     understood: list[UnderstoodOut] = []
-    warnings: list[str] = Field([], description="What is missing from the answer.")
+    warnings: list[str] = Field(
+        [],
+        description="What is missing from the answer, and what the filter names and no file has.",
+    )
     judged: bool = Field(
         True,
         description="False for media, stored files, negative terms, and dates or places alone: "
@@ -313,6 +318,7 @@ class AssetsAnswer(BaseModel):
     assets: list[AssetOut]
     next_cursor: str
     sort: Literal["id", "newest", "oldest", "added"] = "id"
+    warnings: list[str] = Field([], description="What the filter names and no file has.")
 
 
 class RefusedOut(BaseModel):

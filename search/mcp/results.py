@@ -60,6 +60,7 @@ class FoundPage(BaseModel):
         None, description="How many files of all pages are not weak; null if not known."
     )
     took_ms: float = Field(0.0, description="From the question, or the end of its sound.")
+    warnings: list[str] = Field([], description="What is missing, or in the filter misspelt.")
 
 
 class Listed(BaseModel):
@@ -67,6 +68,7 @@ class Listed(BaseModel):
 
     assets: list[AssetOut]
     next_cursor: str
+    warnings: list[str] = []
 
 
 class JobStatus(BaseModel):
@@ -90,6 +92,7 @@ def found_page(answer: SearchAnswer) -> FoundPage:
         judged=answer.judged,
         total=answer.total,
         took_ms=answer.latency_ms["total"],
+        warnings=answer.warnings,
     )
 
 

@@ -125,6 +125,14 @@ def test_an_empty_answer_says_what_was_searched(ask: Ask, tmp_path: Path) -> Non
     assert "searched" not in ask("bread")
 
 
+def test_what_a_filter_names_and_no_file_has_is_said(ask: Ask, here: Run) -> None:
+    for words in (["--filter", "language = “english”"], ["--tag", "none"]):
+        (said,) = ask("bread", *words)["warnings"]
+        (listed,) = here("list", *words)["warnings"]
+        assert listed == said
+    assert names(ask("bake bread", "--filter", 'media_type = "text/plain"'))[0] == "bread.txt"
+
+
 @pytest.mark.parametrize("words", [["search", "bread"], ["delete", "/bread.txt"]])
 def test_a_store_that_is_not_there_is_an_error_and_not_made(
     here: Run, words: list[str], tmp_path: Path

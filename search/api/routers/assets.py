@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,11 +10,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from encoder.errors import InputError
 from encoder.types import TEXT
 from search.api.access.auth import READ, WRITE
-from search.api.access.paths import PATHS, filter_for, sees_paths
-from search.api.errors import ForbiddenError
+from search.api.access.paths import filter_for
+from search.api.errors import PATHS, ForbiddenError, sees_paths
 from search.api.file_manager import show_in_folder
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
@@ -34,6 +32,7 @@ from search.api.schemas import AssetChange, AssetOut, AssetsAnswer, PassagesAnsw
 from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError
 from search.filters import Filter
+from search.query.unmatched import unmatched
 from search.ranking.grouping import same_photos, stacks_of
 from search.store import overview
 from search.store.locks import exclusive
@@ -56,15 +55,11 @@ Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 async def _wanted(
     request: Request,
     services: Parts,
-    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
+    filter: Annotated[str, Query(max_length=4000, description="As in a search.")] = "",
 ) -> Filter | None:
     if not filter:
         return None
-    try:
-        data = json.loads(filter)
-    except (json.JSONDecodeError, RecursionError):
-        raise InputError("filter", got="text that is not JSON", wanted="a filter") from None
-    return filter_for(data, request.state.scopes, services.config.public_roots)
+    return filter_for(filter, request.state.scopes, services.config.public_roots)
 
 
 Wanted = Annotated[Filter | None, Depends(_wanted)]
@@ -93,7 +88,7 @@ async def list_assets(
     with what is of that second or newer.
     """
 
-    def page(_turn: Turn) -> bytes:
+    def page(turn: Turn) -> bytes:
         order = sort
         if sort == "added" and not overview.orders_arrivals(services.store):
             order = "auto"
@@ -106,7 +101,14 @@ async def list_assets(
         listed = _stacked(rows) if stacks else list(map(asset_json, rows))
         # Written in this thread: a thousand assets would hold up the event loop.
         answer = AssetsAnswer.model_validate(
-            {"assets": listed, "next_cursor": following, "sort": order}
+            {
+                "assets": listed,
+                "next_cursor": following,
+                "sort": order,
+                "warnings": unmatched(
+                    wanted, services.store, is_empty=not rows, check=turn.deadline.check
+                ),
+            }
         )
         return answer.model_dump_json().encode()
 

@@ -143,12 +143,12 @@ async function pageOf(state, cursor, signal, least = 0) {
   const order = ["oldest", "added"].includes(state.order) ? state.order : "auto";
   const start = order === "auto" ? firstCursor(state) : "";
   const { filter } = toRequest(state);
-  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, order);
+  const { assets, next_cursor, sort, warnings } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, order);
   if (!filter && !cursor) {
     document.documentElement.classList.toggle("bare", !assets.length);
     localStorage.setItem("bare", assets.length ? "" : "1"); // for early.js
   }
-  return { hits: assets.map(toHit), asked: false, next_cursor, sort };
+  return { hits: assets.map(toHit), asked: false, next_cursor, sort, warnings };
 }
 
 async function ask(state, cursor, signal, changes = {}) {
@@ -309,11 +309,11 @@ function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next
   showUnderstood(understood);
   const count = countOf(hits, next, total);
   document.documentElement.classList.toggle("asked", Boolean(asked));
-  byId("summary").hidden = !hits.length && !asked;
+  byId("summary").hidden = !hits.length && !asked && !warnings.length;
   if (!isEnglish) warnings = warnings.map((reason) => t("Something is missing ({reason})", { reason: reason.replace(/\.$/, "") }));
   if (asked && spokenMs) warnings = [...warnings, t("{time} after the last words", { time: millis(performance.now() - spokenMs) })];
   spokenMs = 0;
-  byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");
+  byId("summary-text").textContent = [asked ? count : t("In the library"), ...warnings].join(". ");
   more.hidden = !next || !asked;
   byId("grouped").hidden = !asked;
   showOrder(asked, sort);

@@ -147,6 +147,16 @@ def test_embeddings_are_arrays(ours: Anymodal) -> None:
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
+def test_what_a_filter_names_and_no_file_has_is_said(ours: Anymodal) -> None:
+    for filter in ("modality = 'imgae'", {"field": "modality", "eq": "imgae"}):
+        (said,) = ours.search("rain", filter=filter).warnings
+        assert "image" in said
+        (said,) = ours.asset_page(filter).warnings
+        assert "image" in said
+    assert ours.search("rain", filter="modality=“image”").warnings == []
+    assert [asset.modality for asset in ours.assets("modality=image")] == ["image"]
+
+
 def test_errors_are_of_the_one_tree(ours: Anymodal) -> None:
     with pytest.raises(BadRequestError, match="limit") as wrong:
         ours.search("bread", limit=100_000)
