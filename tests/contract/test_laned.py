@@ -111,6 +111,29 @@ def test_rows_that_are_lost_are_found_and_their_asset_is_read_again(laned: Open)
     assert rows[assets[1].asset_id].metadata == assets[1].metadata
 
 
+def test_an_emptied_asset_keeps_its_commit_row(open_again: Opener, laned: Open) -> None:
+    """Of lanes that are filled, only these are emptied; what is not theirs stays."""
+    store = laned()
+    assets, segments = a_corpus(6)
+    store.write(assets, segments)
+    filler = open_again.lanes(replace(ONE, filling=ALL_IMAGES))
+    rows = [row for row in corpus(6)[1] if row.modality == IMAGE]
+    filler.write([replace(asset, counts={IMAGE: 3}) for asset in assets[1::3]], rows)
+    filler.empty([asset.asset_id for asset in assets])
+    store.catch_up()
+    assert rows_of(filler, assets) == sorted(row.key for row in segments if row.modality != IMAGE)
+    assert rows_of(store, assets) == sorted(row.key for row in segments)
+    emptied = [asset.asset_id for asset in assets[:4]] + ["unknown"]
+    store.empty(emptied)
+    assert rows_of(store, assets) == sorted(
+        row.key for row in segments if row.asset_id not in emptied
+    )
+    assert list(store.scan()) == assets
+    findings = store.check(lambda _done, _all: None)
+    assert findings.wrong.keys() == {INCOMPLETE}
+    assert findings.of(INCOMPLETE) == emptied[:4]
+
+
 def test_the_record_names_the_lanes(open_again: Opener, laned: Open) -> None:
     laned(encoder={"model": "ours"}).write(*a_corpus(3))
     with space_record(open_again.uri, open_again.prefix) as record:

@@ -191,7 +191,7 @@ class IngestJob:
                 report.gone["dropped"] += n_dropped
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
             if shrunk := [x for x in anew if self._has_more(x, rows[x])]:
-                self.store.delete(shrunk)
+                self.store.empty(shrunk)
             put(self.store, rows_left.values(), new_rows)
 
     def _counts(self, rows: Sequence[SegmentRow]) -> Mapping[Modality, int]:
@@ -201,11 +201,7 @@ class IngestJob:
         return {**unknown, **Counter(row.modality for row in rows if not row.row)}
 
     def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
-        """Whether the store has rows that these do not replace.
-
-        Only then is the asset deleted before it is written: if the process is killed in between,
-        the asset's labels are lost.
-        """
+        """Whether the store has rows that these do not replace."""
         stored = {row.key for row in self.store.embeddings(asset_id)}
         return not stored <= {row.key for row in rows}
 

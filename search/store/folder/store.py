@@ -256,17 +256,22 @@ class FolderStore:
     def delete(self, asset_ids: Sequence[str]) -> None:
         for ids in in_batches(asset_ids, _DELETED_AT_ONCE):  # so that others wait less
             with self._writing() as db:
-                if self.lanes.filling:
-                    self._empty(db, ids, self.lanes.filling.modalities)
-                else:
-                    remove(db, ids)
+                (self._empty if self.lanes.filling else remove)(db, ids)
         self._settle()
 
-    def _empty(self, db: Connection, asset_ids: Sequence[str], modalities: Ids[Modality]) -> None:
-        """Remove the segments of these modalities in these lanes."""
-        sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(asset_ids)})"
-        nos = [no for (no,) in db.execute(sql, asset_ids)]
-        remove_segments(db, nos, LaneNumbers(db, self.lanes).numbers(modalities))
+    def empty(self, asset_ids: Sequence[str]) -> None:
+        with self._writing() as db:
+            self._empty(db, asset_ids)
+        self._settle()
+
+    def _empty(self, db: Connection, asset_ids: Sequence[str]) -> None:
+        """Remove segments from the lanes that are filled, or else from those that are searched."""
+        filling, numbers = self.lanes.filling, LaneNumbers(db, self.lanes)
+        modalities = filling.modalities if filling else numbers.searched.values()
+        for ids in in_batches(asset_ids, _DELETED_AT_ONCE):
+            sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(ids)})"
+            nos = [no for (no,) in db.execute(sql, ids)]
+            remove_segments(db, nos, numbers.numbers(modalities))
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:
         with self._db.reading() as db:
@@ -446,7 +451,7 @@ class FolderStore:
             rows = self.assets([*to_empty, *findings.of(MISCOUNTED)])
             counts = self.counted(list(rows))
             with self._writing() as db:
-                self._empty(db, to_empty, {m for _, m in LaneNumbers(db, self.lanes).all.values()})
+                self._empty(db, to_empty)
                 put(db, self._views, self.lanes, mended(findings, rows, counts), [])
                 remove(db, findings.of(ORPHANED))
             self._db.lost_commits = 0

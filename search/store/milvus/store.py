@@ -201,9 +201,14 @@ class MilvusStore:
     def delete(self, asset_ids: Sequence[str]) -> None:
         self._check_current()
         if self.lanes.filling:
-            self._removal.of_segments(asset_ids, self.lanes.filling.modalities)
+            self.empty(asset_ids)
         else:
             self._removal.of_assets(asset_ids)
+            self._link.catch_up()
+
+    def empty(self, asset_ids: Sequence[str]) -> None:
+        filling = self.lanes.filling
+        self._removal.of_segments(asset_ids, filling.modalities if filling else ())
         self._link.catch_up()
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:

@@ -9,7 +9,7 @@ from typing import Any
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Modality
 from search.filters.columns import UNKNOWN, values_of
-from search.filters.milvus import among
+from search.filters.milvus import among, equals
 from search.store.lanes import StoreLanes
 from search.store.milvus.notes import drop_calibration
 from search.store.milvus.rows import MilvusRows, Rows
@@ -173,11 +173,10 @@ class Removal:
         """Remove the segments of these modalities, or of all, in these lanes."""
         for space in self._lanes.spaces:
             collection = segments_collection(space)
-            partitions = self._rows.partitions(collection)
-            for modality in partitions.modalities() if asset_ids else ():
+            for modality in self._rows.partitions(collection).modalities() if asset_ids else ():
                 if self._lanes.has(space, modality) and modality in (modalities or {modality}):
-                    for name in partitions.of(modality):
-                        self._rows.delete(collection, "asset_id", asset_ids, partition_name=name)
+                    of_kind = equals("modality", modality)
+                    self._rows.delete(collection, "asset_id", asset_ids, of_kind)
         if self._words and TEXT in (modalities or {TEXT}):
             self._rows.delete(self._words.collection, "asset_id", asset_ids)
 
