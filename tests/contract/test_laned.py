@@ -14,7 +14,8 @@ from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
 from search.errors import SpaceMismatchError, StoreError, StoreMissingError, StoreMovedError
 from search.store.base import VectorStore
-from search.store.checking import INCOMPLETE, Checkable
+from search.store.checking import DAMAGED_ROWS, INCOMPLETE, LOST_LANES, Checkable
+from search.store.folder.store import FolderStore
 from search.store.lanes import Filling, StoredSpace, StoreLanes
 from search.store.memory import MemoryStore
 from search.store.open import open_lanes, open_store
@@ -22,7 +23,7 @@ from search.store.space_record import SearchedSpace
 from search.store.stored_spaces import drop_former, open_recorded, space_record
 from search.types import AssetRow, SegmentRow
 from tests.contract.conftest import Opener
-from tests.contract.rows import CALIBRATION, DIM, corpus, names, segment, vectors
+from tests.contract.rows import CALIBRATION, DIM, corpus, names, record_of, segment, vectors
 
 HOME = Space(DIM, {"model": "home"}, CALIBRATION)
 PICTURES = Space(24, {"model": "pictures"}, {IMAGE: Calibration(0.1, 0.05)})
@@ -109,6 +110,53 @@ def test_rows_that_are_lost_are_found_and_their_asset_is_read_again(laned: Open)
     rows = store.assets([asset.asset_id for asset in assets])
     assert [row.n_segments for row in rows.values()] == [3, 0, 3, 3, 3, 3]
     assert rows[assets[1].asset_id].metadata == assets[1].metadata
+
+
+def _lose_pictures(store: VectorStore) -> None:
+    """As who drops a collection, or removes files; the store may not be used any more."""
+    if isinstance(store, FolderStore):
+        with store._db.reading() as db:
+            sql = "SELECT part FROM part JOIN lane USING (lane) WHERE modality = 'image'"
+            names = {str(part_no) for (part_no,) in db.execute(sql)}
+        for path in (store._folder / "vectors").iterdir():
+            if path.name.partition(".")[0] in names:
+                path.unlink()
+    else:
+        record = record_of(store)
+        record._rows.drop(record._segments[PICTURES.fingerprint])
+
+
+def test_a_lost_lane_is_named_and_its_assets_are_read_again(
+    open_again: Opener, laned: Open
+) -> None:
+    """Commit rows stay, and those of other lanes count as before."""
+    assets, segments = a_corpus(6)
+    store = laned()
+    store.write(assets, segments)
+    _lose_pictures(store)
+    open_again.close()
+    if isinstance(store, FolderStore):
+        store = laned()
+        assert list(store.scan()) == assets
+        with pytest.raises(StoreError, match="check --repair"):
+            store.search(asked(IMAGE), IMAGE, 5)
+        findings = store.check(lambda _done, _all: None)
+        assert findings.of(LOST_LANES) == ["image"]
+        assert findings.of(DAMAGED_ROWS) == [row.asset_id for row in assets[1::3]]
+        with store.locks.whole():
+            store.repair(findings)
+    else:
+        with pytest.raises(StoreError, match=r"lane of image .*`anymodal ingest`"):
+            open_recorded(open_again.uri, prefix=open_again.prefix)
+        store = laned()
+    assert store.check(lambda _done, _all: None).wrong == {}
+    unread = [replace(row, counts={}) if row.modality == IMAGE else row for row in assets]
+    assert list(store.scan()) == unread
+    store.write(assets[1::3], [row for row in segments if row.modality == IMAGE])
+    store = laned()
+    assert list(store.scan()) == assets
+    assert len(store.search(asked(IMAGE), IMAGE, 5)[0]) == 5
+    assert store.check(lambda _done, _all: None).wrong == {}
 
 
 def test_an_emptied_asset_keeps_its_commit_row(open_again: Opener, laned: Open) -> None:

@@ -71,6 +71,7 @@ from search.store.folder.spaces import NotedSpaces
 from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
+    drop_empty_parts,
     drop_lane,
     fill,
     is_scattered,
@@ -454,6 +455,7 @@ class FolderStore:
                 self._empty(db, to_empty)
                 put(db, self._views, self.lanes, mended(findings, rows, counts), [])
                 remove(db, findings.of(ORPHANED))
+                drop_empty_parts(db)
             self._db.lost_commits = 0
         for difference, index in ((INDEX_WORDS, self._words), (INDEX_NAMES, self._names)):
             if findings.of(difference):

@@ -17,6 +17,7 @@ from search.store.folder.codes import CHUNK
 from search.store.folder.database import (
     DROPPED,
     SEGMENT_COLUMNS,
+    SLOT_BITS,
     Connection,
     LaneNumbers,
     asset_values,
@@ -117,6 +118,13 @@ def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None =
         keys = {at: key for at, key in keys.items() if part_of(at) in own}
     _bury(db, list(keys))
     _note_texts(db, keys)
+
+
+def drop_empty_parts(db: Connection) -> None:
+    """Have nobody read files without a row that counts, which may be lost."""
+    empty = f"NOT IN (SELECT DISTINCT at >> {SLOT_BITS} FROM segment)"
+    db.execute(f"DELETE FROM dead WHERE at >> {SLOT_BITS} {empty}")
+    db.execute(f"DELETE FROM part WHERE part {empty}")
 
 
 def drop_lane(db: Connection, space: str, modality: str) -> int:

@@ -109,7 +109,7 @@ class MilvusStore:
                 target, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s
             )
             record, searched = ServerRecord(link, prefix), searched_in(lanes, encoder or {})
-            self.lanes = prepare_store(
+            self.lanes, begun = prepare_store(
                 link, lanes, record, searched, prefix=prefix, create=create, index=index
             )
             self._check_current: Callable[[], object] = (
@@ -120,6 +120,9 @@ class MilvusStore:
             self.locks = self._locks(locks)
             self._link.catch_up()  # a process sees what another wrote before it began
             self._complete_deletions()
+            with suppress(StoreError):  # this user may not write; a check finds what is missing
+                for space in begun:
+                    self._uncount(space)
         except BaseException:
             self.close()
             raise
@@ -220,13 +223,17 @@ class MilvusStore:
 
     def drop(self, space: str, modality: Modality) -> int:
         self.check_writable()
-        for ids in in_batches(self.select(None), _UNCOUNTED_AT_ONCE):
-            with self.locks.of(ids):
-                self._link.catch_up()
-                self._writer.uncount(ids, (space, modality))
+        self._uncount(space, modality)
         with self.locks.whole():
             self._link.catch_up()
             return self._removal.of_lane(space, modality)
+
+    def _uncount(self, space: str, modality: Modality | None = None) -> None:
+        """Have nobody count what is in a space, of a modality or of all, any more."""
+        for ids in in_batches(self.select(None), _UNCOUNTED_AT_ONCE):
+            with self.locks.of(ids):
+                self._link.catch_up()
+                self._writer.uncount(ids, space, modality)
 
     def check(self, progress: Progress) -> Findings:
         self.catch_up()

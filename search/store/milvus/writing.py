@@ -84,13 +84,16 @@ class SegmentWriter:
         changed = [self._counted(rows[row.asset_id], row, stored) for row in counted]
         self._rows.upsert(ASSETS, changed)
 
-    def uncount(self, asset_ids: Sequence[str], lane: tuple[str, Modality]) -> None:
-        """Have assets count nothing in a lane."""
+    def uncount(self, asset_ids: Sequence[str], space: str, modality: Modality | None) -> None:
+        """Have assets count nothing in a space, of a modality or of all."""
         changed = []
         for row in self._rows.of(ASSETS, ASSETS.key, asset_ids):
-            counts = dict(counts_of(row))
-            if counts.pop(lane, None) is not None:
-                changed.append(asset_to_dict(self._read(row), counts))
+            counts = counts_of(row)
+            left = {
+                (s, m): n for (s, m), n in counts.items() if s != space or modality not in (m, None)
+            }
+            if left != counts:
+                changed.append(asset_to_dict(self._read(row), left))
         self._rows.upsert(ASSETS, changed)
 
     def _read(self, row: Mapping[str, Any]) -> AssetRow:
