@@ -256,7 +256,7 @@ class Places:
         chosen = self.identifying.config.kinds
         unlike = {}
         for path, look in looked.items():
-            rows = stored.get(uris.get(path, ""), [])
+            rows = [row for row in stored.get(uris.get(path, ""), []) if not row.is_gone]
             # Even if unchanged, files in it are read again where some may have been left out.
             is_known = len(rows) == 1 and not (
                 is_unread(rows[0]) or (chosen and holds_files(rows[0].media_type))

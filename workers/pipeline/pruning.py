@@ -166,8 +166,15 @@ class GoneFiles:
         """Look again, at the current rows: a worker may have added a place."""
         with exclusive(self.store, asset_ids):
             writes, orphans = [], []
-            for row in self.store.assets(asset_ids).values():
-                dead = look.dead(row)
+            rows = self.store.assets(asset_ids).values()
+            gone_uris = [uri for row in rows if row.is_gone for uri in row.locations]
+            at_uris = self.store.assets_at(gone_uris)
+            # The file at a place of what is gone may be another's by now.
+            others = {uri for uri, at in at_uris.items() if not all(row.is_gone for row in at)}
+            for row in rows:
+                dead = look.dead(row) | (
+                    others.intersection(row.locations) if row.is_gone else set()
+                )
                 uris_left = [uri for uri in row.locations if uri not in dead]
                 if uris_left and not (row.is_gone and not look.has(row)):
                     report.gone["dropped"] += len(dead)

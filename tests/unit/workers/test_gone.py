@@ -357,6 +357,24 @@ def test_what_is_gone_is_kept_for_thirty_days(library: Library, root: Path) -> N
         assert counts(library.ingest(root, prune=True)) == expected
 
 
+def test_what_is_gone_outlasts_another_file_of_its_name(library: Library, root: Path) -> None:
+    """As a camera gives names again, and an import finds a place taken."""
+    path, text = root / "bread.txt", (root / "bread.txt").read_text()
+    (row,) = library.store.assets_at([str(path)])[str(path)]
+    library.store.write([replace(row, metadata={**row.metadata, "tags": ["mine"]})], [])
+    path.unlink()
+    library.ingest(root)
+    path.write_text("Pears and plums from the orchard.")
+    assert (library.ingest(root).ingested, library.ingest(root).unchanged) == (1, 3)
+    assert library.hit("orchard fruit") == str(path)
+    assert library.store.assets([row.asset_id])[row.asset_id].is_gone
+    (root / "back.txt").write_text(text)
+    assert library.ingest(root).ingested == 0
+    (back,) = library.store.assets([row.asset_id]).values()
+    assert (back.metadata["tags"], back.locations) == (["mine"], [str(root / "back.txt")])
+    assert library.hit("baking bread") == str(root / "back.txt")
+
+
 @pytest.fixture
 def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path)
