@@ -25,7 +25,8 @@ class Copied:
         n_known: lacked nothing in the new lanes, as after an interrupted copy.
         n_encoded: were encoded.
         n_gone: no longer have a file, so that no search shows them.
-        lost: the assets that stay behind although they are found today: why, for each of its files.
+        lost: the assets that stay behind: why, for each of its files.
+        n_missed: how many of these are found today, so that somebody would miss them.
     """
 
     n_assets: int = 0
@@ -33,6 +34,7 @@ class Copied:
     n_encoded: int = 0
     n_gone: int = 0
     lost: dict[str, list[Failure]] = field(default_factory=dict)
+    n_missed: int = 0
 
     @property
     def failures(self) -> list[Failure]:
@@ -75,9 +77,10 @@ class Copier:
             if not self._pass(done, on_progress, first):
                 break
         self.old.catch_up()
-        left = self.old.assets(list(done.lost))  # what was deleted meanwhile is missed by nobody
-        found_ids = {asset_id for asset_id, row in left.items() if not row.is_gone}
-        done.lost = {key: reasons for key, reasons in done.lost.items() if key in found_ids}
+        # What was deleted meanwhile is missed by nobody, nor what waits for an ingest to read it.
+        left = {key: row for key, row in self.old.assets([*done.lost]).items() if not row.is_gone}
+        done.lost = {key: done.lost[key] for key in left}
+        done.n_missed = sum(row.n_segments > 0 for row in left.values())
         return done
 
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:

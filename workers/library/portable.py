@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -316,8 +316,9 @@ def import_store(
     """Add what the store lacks; may be called again if it was killed.
 
     An export is older than what is stored: of an asset that is, it adds names of metadata and
-    places, and segments if it has none. A place that holds another content by now stays that
-    one's; an asset without any other is noted as gone, and comes back with its tags.
+    places, segments if it has none, and a title in place of a file's name. A place that holds
+    another content by now stays that one's; an asset without any other is noted as gone, and comes
+    back with its tags.
     """
     imported, n_done = Imported(), 0
     total = sum(table_part.n_assets for table_part in manifest.parts)
@@ -390,12 +391,25 @@ def merged(asset: AssetRow, current: AssetRow | None, others: set[str]) -> Asset
         return replace(asset, locations=uris, metadata={**asset.metadata, **gone})
     if current.is_gone or asset.is_gone:
         uris = []
-    unread, counts = (asset, current.counts) if current.n_segments else (current, asset.counts)
+    left_out = {id(asset): {GONE_SINCE}, id(current): set[str]()}
+    left_out[id(asset if current.n_segments else current)].add(READ_BY)
+    if _is_titled_by_file(current) and not _is_titled_by_file(asset):
+        left_out[id(current)].add("title")
     metadata = {
         name: fact
         for row in (asset, current)
         for name, fact in row.metadata.items()
-        if not ((name == READ_BY and row is unread) or (name == GONE_SINCE and row is asset))
+        if name not in left_out[id(row)]
     }
     locations = list(dict.fromkeys([*current.locations, *uris]))
+    counts = current.counts if current.n_segments else asset.counts
     return replace(current, counts=counts, locations=locations, metadata=metadata)
+
+
+def _is_titled_by_file(row: AssetRow) -> bool:
+    """Whether its title says no more than a file's name, or nothing."""
+    paths = map(PurePath, row.locations)
+    return row.metadata.get("title") in {
+        None,
+        *(x for path in paths for x in (path.stem, path.name)),
+    }

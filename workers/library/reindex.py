@@ -192,8 +192,7 @@ def _reason(plan: ReindexPlan, moved: Moved, is_stopped: bool) -> str:
     """Why not to switch; empty if nothing is against it."""
     if is_stopped:
         return "It was stopped; run it again to continue."
-    if moved.copied.lost and not plan.leave_behind:
-        n = len(moved.copied.lost)
+    if (n := moved.copied.n_missed) and not plan.leave_behind:
         return f"{n} assets could not be encoded; --leave-behind switches without them."
     overlap = moved.comparison["overlap_at_10"] if moved.comparison else 1.0
     if overlap < plan.least_overlap:

@@ -148,12 +148,13 @@ def test_an_older_export_completes_what_is_stored_and_replaces_nothing(
 ) -> None:
     export_store(store, tmp_path, about(), quiet)
     stored = {row.asset_id: row for row in store.scan()}
-    retagged, bare, gone, moved, removed, edited, _same = stored
+    retagged, bare, gone, moved, removed, edited, untitled = stored
     for asset_id, changes in {
         retagged: {"locations": ["/new"], "metadata": {"title": "Newer", "owner": "Ada"}},
         bare: {"counts": {}},
         gone: {"metadata": {**stored[gone].metadata, GONE_SINCE: 1.0}},
         moved: {"locations": ["/moved"]},
+        untitled: {"metadata": {**stored[untitled].metadata, "title": "6"}},
     }.items():
         store.write([replace(stored[asset_id], **changes)], [])
     store.empty([bare])
@@ -165,13 +166,14 @@ def test_an_older_export_completes_what_is_stored_and_replaces_nothing(
 
     told = import_store(store, tmp_path, open_export(tmp_path), quiet)
     now = {row.asset_id: row for row in store.scan()}
-    assert (told.n_added, told.n_completed) == (2, 3)
+    assert (told.n_added, told.n_completed) == (2, 4)
     assert told.kept.keys() == {retagged, gone, moved, edited}
     assert told.kept[moved] == "/moved"
     assert now[retagged].metadata == {**stored[retagged].metadata, "title": "Newer", "owner": "Ada"}
     assert now[retagged].locations == ["/new", "/0.png"]  # "/x0" is the other's by now
     assert now[bare] == replace(stored[bare], locations=now[bare].locations)
     assert len(store.embeddings(bare)) == 3
+    assert now[untitled] == stored[untitled]  # it had been read anew, from "/6.png"
     assert now[gone].is_gone
     assert now[gone].locations == stored[gone].locations
     assert (now[moved].counts, len(store.embeddings(moved))) == ({IMAGE: 3}, 3)
