@@ -27,9 +27,10 @@ import numpy as np
 from PIL import Image
 
 from encoder.config import EncoderConfig
-from encoder.errors import InputError
+from encoder.errors import AnymodalError, InputError
 from encoder.models.spec import DEFAULT_MODEL
 from ingest.config import IngestConfig
+from search.store.checking import DAMAGED_ROWS, INCOMPLETE
 from search.store.folder.store import FolderStore
 from search.store.locks import exclusive
 from search.store.milvus.store import MilvusStore
@@ -190,7 +191,8 @@ class Library:
             result = checked(held.recorded_store(), held.uploads, quiet, repair=repair)
         if repair:
             assert not result.get("left"), result
-            self.unread |= self.damaged & self.known.keys()
+            kinds = {x["kind"]: x["examples"] for x in result["differences"]}
+            self.unread |= {*kinds.get(INCOMPLETE, ()), *kinds.get(DAMAGED_ROWS, ())}
             self.damaged.clear()
         return result
 
@@ -314,8 +316,12 @@ class Walk:
         """Take steps until something is lost; what was, after which steps."""
         for step in self.chance.choices(self.STEPS, k=n_steps):
             self.taken.append(step)
-            getattr(self, step)()
-            if lost := self.library.lost():
+            try:
+                getattr(self, step)()
+                lost = self.library.lost()
+            except AnymodalError as error:
+                lost = [f"{type(error).__name__}: {error}"]
+            if lost:
                 return lost
         return self._at_the_end()
 
