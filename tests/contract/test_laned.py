@@ -14,7 +14,7 @@ from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
 from search.errors import SpaceMismatchError, StoreError, StoreMissingError, StoreMovedError
 from search.store.base import VectorStore
-from search.store.checking import DAMAGED_ROWS, INCOMPLETE, LOST_LANES, Checkable
+from search.store.checking import DAMAGED_ROWS, FORMER, INCOMPLETE, LOST_LANES, Checkable
 from search.store.folder.store import FolderStore
 from search.store.lanes import Filling, StoredSpace, StoreLanes
 from search.store.memory import MemoryStore
@@ -157,6 +157,31 @@ def test_a_lost_lane_is_named_and_its_assets_are_read_again(
     assert list(store.scan()) == assets
     assert len(store.search(asked(IMAGE), IMAGE, 5)[0]) == 5
     assert store.check(lambda _done, _all: None).wrong == {}
+
+
+@pytest.mark.parametrize("open_again", ["folder"], indirect=True)
+def test_damage_in_a_lane_that_is_not_searched_is_filled_again(
+    open_again: Opener, laned: Open
+) -> None:
+    assets, segments = corpus(6)
+    store = laned(ONE)
+    store.write(assets, segments)
+    filling = replace(LANES, filling=ALL_IMAGES)
+    rows = [widened(row) for row in segments if row.modality == IMAGE]
+    filler = open_again.lanes(filling)
+    filler.write([replace(asset, counts={IMAGE: 3}) for asset in assets[1::3]], rows)
+    vector = filler.embeddings(assets[1].asset_id)[0].embedding.tobytes()
+    for path in filler._folder.glob("vectors/*.rows"):
+        path.write_bytes(path.read_bytes().replace(vector, bytes(len(vector))))
+    store = laned(ONE)
+    findings = store.check(lambda _done, _all: None)
+    assert (findings.n_segments, findings.wrong.keys()) == (18, {FORMER})
+    assert findings.of(FORMER) == [assets[1].asset_id]
+    store.repair(findings)
+    assert store.check(lambda _done, _all: None).wrong == {}
+    assert list(store.scan()) == assets
+    filler = open_again.lanes(filling)
+    assert [row.asset_id for row in filler.scan() if not row.n_segments] == findings.of(FORMER)
 
 
 def test_an_emptied_asset_keeps_its_commit_row(open_again: Opener, laned: Open) -> None:

@@ -17,6 +17,7 @@ from search.lexical.names import text_of
 from search.store.checking import (
     DAMAGED,
     DAMAGED_ROWS,
+    FORMER,
     INDEX_NAMES,
     INDEX_WORDS,
     LOST_LANES,
@@ -101,23 +102,25 @@ class FolderCheck:
 
     def _read_vectors(self, db: Connection, findings: Findings, progress: Progress) -> None:
         lanes = LaneNumbers(db, self._lanes)
-        sql = "SELECT part, lane, n_slots, n_live, sum FROM part"
-        parts = [part for part in db.execute(sql).fetchall() if part[1] in lanes.searched]
-        n_all = sum(n_live for _, _, _, n_live, _ in parts)
-        for part_no, lane, n_slots, _, total in parts:
-            space = self._lanes.space(lanes.searched[lane])
-            files = self._views.files(part_no, space.embed_dim)
+        parts = db.execute(
+            "SELECT part, lane, n_slots, sum, n_live, space, embed_dim FROM part "
+            "JOIN lane USING (lane) JOIN space USING (space)"  # those of dropped lanes have none
+        ).fetchall()
+        n_all, n_read = sum(part[4] for part in parts), 0
+        for part_no, lane, n_slots, total, _, space, embed_dim in parts:
+            is_searched = lane in lanes.searched
+            files = self._views.files(part_no, embed_dim)
             if is_lost := not _reads(lambda: files.nos(n_slots, total)):  # noqa: B023
-                where = f"in the space {space.fingerprint}"
-                findings.add(LOST_LANES, str(lanes.searched[lane]), where)
+                findings.add(LOST_LANES, str(lanes.all[lane][1]), f"in the space {space}")
             for slots, asset_ids in _live_slots(db, part_no):
-                findings.n_segments += len(slots)
+                n_read += len(slots)
+                findings.n_segments += len(slots) * is_searched
                 damaged = asset_ids if is_lost else _damaged(files, slots, asset_ids)
                 rows = self._reading.assets(damaged) if damaged else {}
                 for asset_id in damaged:
                     where = location_of(rows[asset_id]) if asset_id in rows else ""
-                    findings.add(DAMAGED_ROWS, asset_id, where)
-                progress(findings.n_segments, n_all)
+                    findings.add(DAMAGED_ROWS if is_searched else FORMER, asset_id, where)
+                progress(n_read, n_all)
 
     def _find_texts(self, findings: Findings) -> None:
         for index in (self._words, self._names):

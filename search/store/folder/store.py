@@ -42,6 +42,7 @@ from search.lexical.rarity import Frequencies
 from search.store.calibrated import Constants, StoredCalibration
 from search.store.checking import (
     DAMAGED_ROWS,
+    FORMER,
     INCOMPLETE,
     INDEX_NAMES,
     INDEX_WORDS,
@@ -75,6 +76,7 @@ from search.store.folder.writing import (
     drop_lane,
     fill,
     is_scattered,
+    leave_former_lanes,
     move_some,
     put,
     remove,
@@ -455,6 +457,7 @@ class FolderStore:
                 self._empty(db, to_empty)
                 put(db, self._views, self.lanes, mended(findings, rows, counts), [])
                 remove(db, findings.of(ORPHANED))
+                leave_former_lanes(db, self.lanes, findings.of(FORMER))
                 drop_empty_parts(db)
             self._db.lost_commits = 0
         for difference, index in ((INDEX_WORDS, self._words), (INDEX_NAMES, self._names)):

@@ -120,6 +120,22 @@ def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None =
     _note_texts(db, keys)
 
 
+def leave_former_lanes(db: Connection, lanes: StoreLanes, asset_ids: Sequence[str]) -> None:
+    """Remove segments of assets from lanes that are not searched, where they count no more."""
+    numbers = LaneNumbers(db, lanes)
+    former = numbers.all.keys() - numbers.searched.keys()
+    for batch in in_batches(asset_ids, _IDS_PER_QUERY):
+        sql = f"SELECT no, row FROM asset WHERE asset_id IN ({marks(batch)})"
+        rows = db.execute(sql, batch).fetchall()
+        remove_segments(db, [no for no, _ in rows], former)
+        for no, row in rows:
+            if row is not None:
+                fields = json.loads(row)
+                counts = fields[_COUNTS].items()
+                fields[_COUNTS] = {lane: n for lane, n in counts if int(lane) not in former}
+                db.execute("UPDATE asset SET row = ? WHERE no = ?", (json.dumps(fields), no))
+
+
 def drop_empty_parts(db: Connection) -> None:
     """Have nobody read files without a row that counts, which may be lost."""
     empty = f"NOT IN (SELECT DISTINCT at >> {SLOT_BITS} FROM segment)"
