@@ -51,6 +51,8 @@ class IngestRequest:
     """Hosts whose URLs may be fetched, instead of those of the settings."""
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Files and folders that were seen to vanish, by a folder around them."""
+    verify: bool = False
+    """Whether to read files again whose size and time are as stored."""
 
 
 @dataclass(frozen=True)

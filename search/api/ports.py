@@ -203,6 +203,8 @@ class Job:
     """Which assets without any file are removed at the end."""
     kinds: Sequence[str] = ()
     """The kinds of files that are asked for; empty for all."""
+    verify: bool = False
+    """Whether files are read again whose size and time are as stored."""
     reason: str = ""
     """Why it failed."""
     waits_for: str = ""

@@ -83,6 +83,13 @@ class VectorStore(Protocol):
         Of lanes that are filled, segments alone are removed.
         """
 
+    def empty(self, asset_ids: Sequence[str]) -> None:
+        """Remove the segments of these assets from these lanes, or from those that are filled.
+
+        Commit rows stay, and count what they did: for a write that stores fewer segments.
+        """
+        ...
+
     def catch_up(self) -> None:
         """Make everything written so far, by anyone, visible to the next reads of this object.
 

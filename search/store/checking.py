@@ -19,7 +19,7 @@ Row = TypeVar("Row")
 INCOMPLETE, ORPHANED, MISCOUNTED = "incomplete_assets", "orphaned_segments", "miscounted_assets"
 PLACES, WORDS, UPLOADS = "missing_places", "missing_words", "dead_uploads"
 DAMAGED, DAMAGED_ROWS = "damaged_files", "damaged_assets"
-LOST_COMMITS = "lost_commits"
+LOST_COMMITS, LOST_LANES, FORMER = "lost_commits", "lost_lanes", "damaged_former"
 INDEX_WORDS, INDEX_NAMES = "index_words", "index_names"
 
 MEANING = {
@@ -31,6 +31,8 @@ MEANING = {
     DAMAGED: "files that cannot be read",
     DAMAGED_ROWS: "assets whose vectors are not what was written",
     LOST_COMMITS: "acknowledged commits that are not there",
+    LOST_LANES: "lanes whose vectors are lost",
+    FORMER: "assets whose vectors are not what was written in a lane that is not searched",
     INDEX_WORDS: "texts whose words the index lacks",
     INDEX_NAMES: "assets whose names the index lacks",
     UPLOADS: "uploaded files that no asset shows",
@@ -40,6 +42,8 @@ REPAIR = {
     DAMAGED: "not mended: put back a backup, or ingest into a new store",
     DAMAGED_ROWS: "kept without segments, so that the next ingest reads them again",
     LOST_COMMITS: "given up; the next ingest reads again what is missing",
+    FORMER: "removed there, so that a way back encodes them again",
+    LOST_LANES: "begun anew, once the next ingest reads their assets again",
     ORPHANED: "removed, as nothing shows them; the next ingest stores them again",
     MISCOUNTED: "counted again",
     PLACES: "written again",

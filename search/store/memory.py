@@ -95,6 +95,11 @@ class MemoryStore:
         gone = set(asset_ids)
         with self._lock:
             self._assets = {k: v for k, v in self._assets.items() if k not in gone}
+            self.empty(asset_ids)
+
+    def empty(self, asset_ids: Sequence[str]) -> None:
+        gone = set(asset_ids)
+        with self._lock:
             self._segments = {k: v for k, v in self._segments.items() if v.asset_id not in gone}
             if self._words is not None:
                 self._words.remove(gone)

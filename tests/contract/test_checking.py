@@ -30,7 +30,7 @@ def _without_row(record: MilvusStore) -> None:
 def _without_segment(record: MilvusStore) -> None:
     (row, *_) = record.embeddings("asset0-1")
     segments = record._segments[SPACE]
-    record._rows.delete(segments, segments.key, [row.key], partition_name=str(row.modality))
+    record._rows.delete(segments, segments.key, [row.key])
 
 
 def without_place(record: MilvusStore) -> None:

@@ -14,7 +14,8 @@ from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
 from search.errors import SpaceMismatchError, StoreError, StoreMissingError, StoreMovedError
 from search.store.base import VectorStore
-from search.store.checking import INCOMPLETE, Checkable
+from search.store.checking import DAMAGED_ROWS, FORMER, INCOMPLETE, LOST_LANES, Checkable
+from search.store.folder.store import FolderStore
 from search.store.lanes import Filling, StoredSpace, StoreLanes
 from search.store.memory import MemoryStore
 from search.store.open import open_lanes, open_store
@@ -22,7 +23,7 @@ from search.store.space_record import SearchedSpace
 from search.store.stored_spaces import drop_former, open_recorded, space_record
 from search.types import AssetRow, SegmentRow
 from tests.contract.conftest import Opener
-from tests.contract.rows import CALIBRATION, DIM, corpus, names, segment, vectors
+from tests.contract.rows import CALIBRATION, DIM, corpus, names, record_of, segment, vectors
 
 HOME = Space(DIM, {"model": "home"}, CALIBRATION)
 PICTURES = Space(24, {"model": "pictures"}, {IMAGE: Calibration(0.1, 0.05)})
@@ -109,6 +110,101 @@ def test_rows_that_are_lost_are_found_and_their_asset_is_read_again(laned: Open)
     rows = store.assets([asset.asset_id for asset in assets])
     assert [row.n_segments for row in rows.values()] == [3, 0, 3, 3, 3, 3]
     assert rows[assets[1].asset_id].metadata == assets[1].metadata
+
+
+def _lose_pictures(store: VectorStore) -> None:
+    """As who drops a collection, or removes files; the store may not be used any more."""
+    if isinstance(store, FolderStore):
+        with store._db.reading() as db:
+            sql = "SELECT part FROM part JOIN lane USING (lane) WHERE modality = 'image'"
+            names = {str(part_no) for (part_no,) in db.execute(sql)}
+        for path in (store._folder / "vectors").iterdir():
+            if path.name.partition(".")[0] in names:
+                path.unlink()
+    else:
+        record = record_of(store)
+        record._rows.drop(record._segments[PICTURES.fingerprint])
+
+
+def test_a_lost_lane_is_named_and_its_assets_are_read_again(
+    open_again: Opener, laned: Open
+) -> None:
+    """Commit rows stay, and those of other lanes count as before."""
+    assets, segments = a_corpus(6)
+    store = laned()
+    store.write(assets, segments)
+    _lose_pictures(store)
+    open_again.close()
+    if isinstance(store, FolderStore):
+        store = laned()
+        assert list(store.scan()) == assets
+        with pytest.raises(StoreError, match="check --repair"):
+            store.search(asked(IMAGE), [IMAGE], 5)
+        findings = store.check(lambda _done, _all: None)
+        assert findings.of(LOST_LANES) == ["image"]
+        assert findings.of(DAMAGED_ROWS) == [row.asset_id for row in assets[1::3]]
+        with store.locks.whole():
+            store.repair(findings)
+    else:
+        with pytest.raises(StoreError, match=r"lane of image .*`anymodal ingest`"):
+            open_recorded(open_again.uri, prefix=open_again.prefix)
+        store = laned()
+    assert store.check(lambda _done, _all: None).wrong == {}
+    unread = [replace(row, counts={}) if row.modality == IMAGE else row for row in assets]
+    assert list(store.scan()) == unread
+    store.write(assets[1::3], [row for row in segments if row.modality == IMAGE])
+    store = laned()
+    assert list(store.scan()) == assets
+    assert len(store.search(asked(IMAGE), [IMAGE], 5)[0]) == 5
+    assert store.check(lambda _done, _all: None).wrong == {}
+
+
+@pytest.mark.parametrize("open_again", ["folder"], indirect=True)
+def test_damage_in_a_lane_that_is_not_searched_is_filled_again(
+    open_again: Opener, laned: Open
+) -> None:
+    assets, segments = corpus(6)
+    store = laned(ONE)
+    store.write(assets, segments)
+    filling = replace(LANES, filling=ALL_IMAGES)
+    rows = [widened(row) for row in segments if row.modality == IMAGE]
+    filler = open_again.lanes(filling)
+    filler.write([replace(asset, counts={IMAGE: 3}) for asset in assets[1::3]], rows)
+    vector = filler.embeddings(assets[1].asset_id)[0].embedding.tobytes()
+    for path in filler._folder.glob("vectors/*.rows"):
+        path.write_bytes(path.read_bytes().replace(vector, bytes(len(vector))))
+    store = laned(ONE)
+    findings = store.check(lambda _done, _all: None)
+    assert (findings.n_segments, findings.wrong.keys()) == (18, {FORMER})
+    assert findings.of(FORMER) == [assets[1].asset_id]
+    store.repair(findings)
+    assert store.check(lambda _done, _all: None).wrong == {}
+    assert list(store.scan()) == assets
+    filler = open_again.lanes(filling)
+    assert [row.asset_id for row in filler.scan() if not row.n_segments] == findings.of(FORMER)
+
+
+def test_an_emptied_asset_keeps_its_commit_row(open_again: Opener, laned: Open) -> None:
+    """Of lanes that are filled, only these are emptied; what is not theirs stays."""
+    store = laned()
+    assets, segments = a_corpus(6)
+    store.write(assets, segments)
+    filler = open_again.lanes(replace(ONE, filling=ALL_IMAGES))
+    rows = [row for row in corpus(6)[1] if row.modality == IMAGE]
+    filler.write([replace(asset, counts={IMAGE: 3}) for asset in assets[1::3]], rows)
+    filler.empty([asset.asset_id for asset in assets])
+    store.catch_up()
+    assert rows_of(filler, assets) == sorted(row.key for row in segments if row.modality != IMAGE)
+    assert rows_of(store, assets) == sorted(row.key for row in segments)
+    emptied = [asset.asset_id for asset in assets[:4]] + ["unknown"]
+    store.empty(emptied)
+    assert rows_of(store, assets) == sorted(
+        row.key for row in segments if row.asset_id not in emptied
+    )
+    assert list(store.scan()) == assets
+    findings = store.check(lambda _done, _all: None)
+    assert findings.wrong.keys() == {INCOMPLETE}
+    assert findings.of(INCOMPLETE) == emptied[:4]
 
 
 def test_the_record_names_the_lanes(open_again: Opener, laned: Open) -> None:

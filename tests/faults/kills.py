@@ -378,8 +378,6 @@ def trial(library: Library, operation: str) -> Killed:
     killed.wrong += [f"killed: {x}" for x in look(library, before, after)]
     if said := _repeated(work):
         killed.wrong.append(f"repeated: {said[-600:]}")
-        if operation == "reindex" and "other than the store's own" in said:
-            killed.wrong.pop()  # it had been switched
     wrong = look(library, after, after)
     try:
         run(_command("store", "check", "--json"))

@@ -30,6 +30,7 @@ from workers.cli import anymodal as anymodal_command
 from workers.config import Settings
 from workers.library.check import checked
 from workers.library.reindex import ReindexPlan, move
+from workers.pipeline.commit_rows import remove
 from workers.serving.resources import Resources
 
 TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "old maps of Rome"]
@@ -163,8 +164,16 @@ def test_what_cannot_be_encoded_again_keeps_the_old_model(held: Resources, notes
     held.follow()
     assert held.encoder().space.fingerprint == moved.space
     assert sorted(found(held, "maps of Rome")) == ["0", "2", "3"]
-    with pytest.raises(InputError, match="a model other than the store's own"):
-        move(held, PLAN)
+    again = move(held, PLAN)  # what is left behind still is, and all else stays as it is
+    assert (again.switched, again.copied.n_known, again.copied.n_encoded) == (True, 3, 0)
+    assert [failure.uri for failure in again.copied.failures] == [failed.uri]
+    rows = {Path(row.locations[0]).name: row for row in held.store().scan()}
+    assert rows.keys() == {"0.txt", "1.txt", "2.txt", "3.txt"}
+    assert rows["1.txt"].metadata["tags"] == ["mine"]
+    (notes / "1.txt").write_text(f"Notes on {TEXTS[1]}.")
+    assert move(held, PLAN).copied.n_encoded == 1
+    assert sorted(found(held, "maps of Rome")) == ["0", "1", "2", "3"]
+    assert move(held, ReindexPlan(rollback=True)).switched
 
 
 def test_a_moved_store_is_opened_with_its_own_model(held: Resources, store_uri: str) -> None:
@@ -231,6 +240,32 @@ def test_changes_after_the_switch_stay(held: Resources, is_back: bool) -> None:
     assert stored.keys() == {row.asset_id for row in (first, second, fourth)}
     assert stored[first.asset_id].metadata["tags"] == ["late"]
     assert stored[second.asset_id].locations == ["/elsewhere.txt"]
+
+
+@pytest.mark.parametrize("change", ["deleted", "gone", "moved"])
+def test_what_leaves_while_it_is_encoded_does_not_keep_the_old_model(
+    held: Resources, notes: Path, change: str
+) -> None:
+    """Its file is away when it is encoded, and only then whoever took it says so."""
+    away, path = notes.with_name("away.txt"), notes / "2.txt"
+    path.rename(away)
+
+    def happen(_done: int, _all: int) -> None:
+        store = held.store()
+        if change == "deleted":
+            assert remove(store, str(path)) in (0, 1)
+        elif change == "gone":
+            held.pipeline().run([str(notes)])
+        else:
+            held.pipeline().run([str(away)])
+
+    moved = move(held, PLAN, happen)
+    assert (moved.switched, moved.copied.failures) == (True, [])
+    held.follow()
+    if change == "moved":
+        assert sorted(found(held, "maps of Rome")) == ["0", "1", "2", "3"]
+    assert held.store().count() == (3 if change == "deleted" else 4)
+    assert not checked(held.store(), held.uploads, lambda *_: None)["differences"]
 
 
 def test_a_stop_and_answers_that_differ_too_much_keep_the_old_model(held: Resources) -> None:

@@ -65,6 +65,9 @@ class _Ingest(click.Command):
     help="Remove stored files of the folders in PATHS that have not existed anywhere for 30 days; "
     "with --prune=all, all that do not exist now.",
 )
+@click.option(
+    "--verify", is_flag=True, help="Read files again even if their size and time are as stored."
+)
 @json_option
 @click.option("--detach", is_flag=True, help="Print the job's id and do not wait for it.")
 @click.option(
@@ -80,6 +83,7 @@ def ingest(
     metadata: tuple[str, ...],
     prune: str | None,
     kinds: tuple[str, ...],
+    verify: bool,
     detach: bool,
     priority: str,
 ) -> None:
@@ -107,6 +111,7 @@ def ingest(
         kinds,
         priority,
         url_hosts_setting(),
+        verify=verify,
     )
     settings = current_settings()
     embedded = settings.broker.startswith("memory:")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import RenderableType
@@ -15,6 +15,9 @@ from workers.cli.options import json_option, settings_options
 from workers.cli.output import marked, progress, show, table
 from workers.cli.running import opened
 from workers.environment import begin, options
+
+if TYPE_CHECKING:
+    from workers.library.portable import Imported
 
 
 @click.command()
@@ -67,8 +70,8 @@ def export_store(folder: Path) -> None:
 def import_store(folder: Path) -> None:
     """Add what `anymodal store export` wrote to a store, without encoding anything.
 
-    Every file is checked first. Assets that are already stored are skipped; after an interruption,
-    run the same command to continue.
+    Every file is checked first. What is stored already stays as it is, and gets the places, tags
+    and other facts that it lacks. After an interruption, run the same command to continue.
     """
     from encoder.system.extras import require
 
@@ -81,9 +84,19 @@ def import_store(folder: Path) -> None:
 
     with opened() as resources, progress("Importing", "assets") as bar:
         manifest.check_space(Manifest.of(resources.encoder()))
-        n_written = load(resources.store(), folder, manifest, bar)
-    said = f"Added {n_written} assets from {marked(str(folder))}"
-    show({"added": n_written}, lambda _: [said])
+        imported = load(resources.store(), folder, manifest, bar)
+    facts = {"added": imported.n_added, "completed": imported.n_completed, "kept": imported.kept}
+    show(facts, lambda _: _import_lines(imported, folder))
+
+
+def _import_lines(imported: Imported, folder: Path) -> Iterator[str]:
+    yield (
+        f"Added {imported.n_added} assets from {marked(str(folder))}, and completed "
+        f"{imported.n_completed}"
+    )
+    if kept := imported.kept:
+        example = marked(next(iter(kept.values())))
+        yield f"[yellow]Of {len(kept)} the store says something else, and keeps it[/]: {example}"
 
 
 @click.command()

@@ -83,6 +83,7 @@ class _Run:
             labels=self.request.labels,
             prune=self.request.prune,
             kinds=self.request.kinds,
+            verify=self.request.verify,
         )
 
 

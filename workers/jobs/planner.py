@@ -161,7 +161,9 @@ def _plan(
 
 def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
     trace, kinds = tracing.carrier(), list(job.kinds)
-    return Shard(cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds)
+    return Shard(
+        cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds, verify=job.verify
+    )
 
 
 def _send(feed: Feed, enough: Callable[[], bool], is_wanted: Callable[[], bool]) -> bool:

@@ -40,6 +40,8 @@ class Shard:
     """Which assets without any file are removed."""
     kinds: list[str] = field(default_factory=list)
     """The kinds of files that were requested; empty for all."""
+    verify: bool = False
+    """Whether files are read again whose size and time are as stored."""
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))

@@ -56,7 +56,9 @@ class CrashedError(AnymodalError):
 Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
 Forget: TypeAlias = Callable[[Sequence[str], Prune], IngestReport]
 GoOn: TypeAlias = Callable[[], bool]
-Ingest: TypeAlias = Callable[[Sequence[str], Begun, Labels, Sequence[str], GoOn], IngestReport]
+Ingest: TypeAlias = Callable[
+    [Sequence[str], Begun, Labels, Sequence[str], GoOn, bool], IngestReport
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ShardRun:
 
     Args:
         ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels,
-            kinds, and whether to go on, which ends once the job is cancelled.
+            kinds, whether to go on, which ends once the job is cancelled, and whether to verify.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
         forget: forgets files that are gone from folders, and removes those assets that were named.
@@ -142,7 +144,7 @@ class ShardRun:
     def _report(self, shard: Shard, begun: Begun, go_on: GoOn) -> IngestReport:
         if shard.folders:
             return self.forget(shard.folders, shard.prune)
-        return self.ingest(shard.paths, begun, shard.labels, shard.kinds, go_on)
+        return self.ingest(shard.paths, begun, shard.labels, shard.kinds, go_on, shard.verify)
 
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
         """Whether this is the job's last shard; waits a while for those that others hold."""

@@ -25,23 +25,26 @@ class Copied:
         n_known: lacked nothing in the new lanes, as after an interrupted copy.
         n_encoded: were encoded.
         n_gone: no longer have a file, so that no search shows them.
-        failures: files from which an asset could not be encoded, with reasons.
+        lost: the assets that stay behind: why, for each of its files.
+        n_missed: how many of these are found today, so that somebody would miss them.
     """
 
     n_assets: int = 0
     n_known: int = 0
     n_encoded: int = 0
     n_gone: int = 0
-    failures: list[Failure] = field(default_factory=list)
-    lost: set[str] = field(default_factory=set)
-    """The assets that stay behind although they are found today."""
+    lost: dict[str, list[Failure]] = field(default_factory=dict)
+    n_missed: int = 0
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [failure for of_asset in self.lost.values() for failure in of_asset]
 
     def add(self, later: Copied) -> None:
         """Count what was done later."""
         self.n_assets, self.n_gone = later.n_assets, later.n_gone
         self.n_known = self.n_known or later.n_known
         self.n_encoded += later.n_encoded
-        self.failures += later.failures
         self.lost |= later.lost
 
 
@@ -64,8 +67,8 @@ class Copier:
     check: Callable[[], object]
     share: float = 1.0
     stopped: Callable[[], bool] = lambda: False
-    tried: set[str] = field(default_factory=set)
-    """Assets that no later pass tries again."""
+    tried: set[tuple[str, ...]] = field(default_factory=set)
+    """Assets with their locations, which no later pass tries again."""
 
     def add(self, on_progress: OnProgress = lambda _done, _all: None) -> Copied:
         """Encode until nothing is missing, including what is ingested meanwhile."""
@@ -73,6 +76,11 @@ class Copier:
         for first in (True, *[False] * (MAX_PASSES - 1)):
             if not self._pass(done, on_progress, first):
                 break
+        self.old.catch_up()
+        # What was deleted meanwhile is missed by nobody, nor what waits for an ingest to read it.
+        left = {key: row for key, row in self.old.assets([*done.lost]).items() if not row.is_gone}
+        done.lost = {key: done.lost[key] for key in left}
+        done.n_missed = sum(row.n_segments > 0 for row in left.values())
         return done
 
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:
@@ -82,7 +90,9 @@ class Copier:
         for rows in in_batches(self.old.scan(), self.new.shard_files):
             whole_ids = self._whole(rows)
             missing = [
-                row for row in rows if not (row.is_gone or row.asset_id in whole_ids | self.tried)
+                row
+                for row in rows
+                if not (row.is_gone or row.asset_id in whole_ids or _as_tried(row) in self.tried)
             ]
             done.n_gone += sum(row.is_gone for row in rows)
             done.n_known += len(whole_ids) if is_first else 0
@@ -104,17 +114,16 @@ class Copier:
     def _encode(self, rows: Sequence[AssetRow], done: Copied) -> None:
         started_s = time.monotonic()
         report = self.new.ingest([uri for row in rows for uri in row.locations])
-        self.tried.update(row.asset_id for row in rows)
+        self.tried.update(map(_as_tried, rows))
         reasons = {failure.uri: failure for failure in report.failures}
-        # An asset that was deleted meanwhile is missed by nobody.
-        left = self.old.assets([row.asset_id for row in rows])
         whole_ids = self._whole(rows)
         done.n_encoded += len(whole_ids)
-        for row in left.values():
+        for row in rows:
+            done.lost.pop(row.asset_id, None)
             if row.asset_id not in whole_ids:
-                done.lost.add(row.asset_id)
                 of_row = [reasons[uri] for uri in row.locations if uri in reasons]
-                done.failures += of_row or [Failure(row.locations[0], "ChangedFile", _CHANGED)]
+                changed = [Failure(row.locations[0], "ChangedFile", _CHANGED)]
+                done.lost[row.asset_id] = of_row or changed
         self._rest(time.monotonic() - started_s)
 
     def _rest(self, busy_s: float) -> None:
@@ -122,6 +131,10 @@ class Copier:
         end_s = time.monotonic() + busy_s * (1 / self.share - 1)
         while not self.stopped() and (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.2))
+
+
+def _as_tried(row: AssetRow) -> tuple[str, ...]:
+    return row.asset_id, *row.locations
 
 
 _CHANGED = "The file has changed. Ingest it again first."

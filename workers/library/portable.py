@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from encoder.models.probes import check_same
 from encoder.system.batched import in_batches
 from encoder.system.disk import sha256_of, writing
 from encoder.types import Modality
+from ingest.kinds.registry import READ_BY
 from search.errors import SpaceMismatchError
 from search.store.base import VectorStore
 from search.store.locks import exclusive
-from search.types import AssetRow, SegmentRow
+from search.types import GONE_SINCE, AssetRow, SegmentRow
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -292,24 +294,44 @@ def open_export(folder: Path) -> Manifest:
     return manifest
 
 
+@dataclass
+class Imported:
+    """What an import did.
+
+    Args:
+        n_added: assets that the store did not have.
+        n_completed: assets that now have a place, a fact or segments that they lacked.
+        kept: assets of which the export says something else than the store, which stays as it is;
+            by id, each with a location.
+    """
+
+    n_added: int = 0
+    n_completed: int = 0
+    kept: dict[str, str] = field(default_factory=dict)
+
+
 def import_store(
     store: VectorStore, folder: Path, manifest: Manifest, progress: Callable[[int, int], object]
-) -> int:
-    """Write all assets that the store does not have; may be called again if it was killed.
+) -> Imported:
+    """Add what the store lacks; may be called again if it was killed.
 
-    Returns:
-        How many assets were written.
+    An export is older than what is stored: of an asset that is, it adds names of metadata and
+    places, segments if it has none, and a title in place of a file's name. A place that holds
+    another content by now stays that one's; an asset without any other is noted as gone, and comes
+    back with its tags.
     """
-    n_written = n_done = 0
+    imported, n_done = Imported(), 0
     total = sum(table_part.n_assets for table_part in manifest.parts)
     for table_part in manifest.parts:
-        n_written += _import_part(store, folder, table_part)
+        _import_part(store, folder, table_part, imported)
         n_done += table_part.n_assets
         progress(n_done, total)
-    return n_written
+    return imported
 
 
-def _import_part(store: VectorStore, folder: Path, table_part: ExportPart) -> int:
+def _import_part(
+    store: VectorStore, folder: Path, table_part: ExportPart, imported: Imported
+) -> None:
     @cache
     def segments() -> Mapping[str, list[SegmentRow]]:
         """By asset; not read if all assets are stored."""
@@ -320,17 +342,74 @@ def _import_part(store: VectorStore, folder: Path, table_part: ExportPart) -> in
                     by_asset[row.asset_id].append(row)
         return by_asset
 
-    n_written = 0
     assets = iter(asset_rows(pq.read_table(folder / f"{table_part.name}.assets.parquet")))
     for some in in_batches(assets, _ASSETS_AT_ONCE):
         ids = [asset.asset_id for asset in some]
-        with exclusive(store, ids):
-            stored_rows = store.assets(ids)
-            changed = [asset for asset in some if stored_rows.get(asset.asset_id) != asset]
-            if changed:
-                store.write(
-                    changed,
-                    [row for new in changed for row in segments()[new.asset_id]],
-                )
-        n_written += len(changed)
-    return n_written
+        with exclusive(store, ids, [uri for asset in some for uri in asset.locations]) as at_uris:
+            current, rows = store.assets(ids), dict[str, AssetRow]()
+            for asset in some:
+                others = {
+                    uri
+                    for uri in asset.locations
+                    for row in at_uris.get(uri, ())
+                    if not row.is_gone and row.asset_id != asset.asset_id
+                }
+                row = merged(asset, current.get(asset.asset_id), others)
+                if row != current.get(asset.asset_id):
+                    rows[asset.asset_id] = row
+                if says_else(asset, row):
+                    imported.kept[asset.asset_id] = next(iter(row.locations), "")
+            if rows:
+                full = {asset_id for asset_id, row in current.items() if row.n_segments}
+                bare = sorted(rows.keys() - full)
+                store.empty(bare)
+                new_segments = [row for asset_id in bare for row in segments()[asset_id]]
+                store.write(list(rows.values()), new_segments)
+        imported.n_added += len(rows.keys() - current.keys())
+        imported.n_completed += len(rows.keys() & current.keys())
+
+
+def says_else(asset: AssetRow, row: AssetRow) -> bool:
+    """Whether an export says anything of an asset that its stored row does not."""
+    facts = row.metadata
+    return (
+        any(facts.get(name) != fact for name, fact in asset.metadata.items())
+        or not {*asset.locations} <= {*row.locations}
+        or (asset.counts, asset.is_gone) != (row.counts, row.is_gone)
+    )
+
+
+def merged(asset: AssetRow, current: AssetRow | None, others: set[str]) -> AssetRow:
+    """An asset of an export with what is stored of it, which is newer.
+
+    ``others`` are the places of it that hold other contents by now.
+    """
+    uris = [uri for uri in asset.locations if asset.is_gone or uri not in others]
+    if current is None:
+        gone = {} if uris else {GONE_SINCE: round(time(), 3)}
+        uris = uris or list(asset.locations)
+        return replace(asset, locations=uris, metadata={**asset.metadata, **gone})
+    if current.is_gone or asset.is_gone:
+        uris = []
+    left_out = {id(asset): {GONE_SINCE}, id(current): set[str]()}
+    left_out[id(asset if current.n_segments else current)].add(READ_BY)
+    if _is_titled_by_file(current) and not _is_titled_by_file(asset):
+        left_out[id(current)].add("title")
+    metadata = {
+        name: fact
+        for row in (asset, current)
+        for name, fact in row.metadata.items()
+        if name not in left_out[id(row)]
+    }
+    locations = list(dict.fromkeys([*current.locations, *uris]))
+    counts = current.counts if current.n_segments else asset.counts
+    return replace(current, counts=counts, locations=locations, metadata=metadata)
+
+
+def _is_titled_by_file(row: AssetRow) -> bool:
+    """Whether its title says no more than a file's name, or nothing."""
+    paths = map(PurePath, row.locations)
+    return row.metadata.get("title") in {
+        None,
+        *(x for path in paths for x in (path.stem, path.name)),
+    }

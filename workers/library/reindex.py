@@ -83,11 +83,12 @@ def move(
     """Move the store of ``resources`` to another model, or back to the former one.
 
     Searches continue in the old lanes until the switch, which is one write; servers follow within
-    seconds. Nobody waits: what is ingested just before the switch is encoded after it. An
-    interrupted call can be repeated: what was encoded is kept. Lanes that stay are not touched.
+    seconds. Nobody waits: what is ingested just before the switch is encoded after it. Any call can
+    be repeated: what was encoded is kept, and after the switch what still lacks embeddings gets
+    them. Lanes that stay are not touched.
 
     Raises:
-        InputError: the store has that model already, or there is no former one.
+        InputError: there is no former model.
         ModelError: the model cannot be loaded.
         StoreMovedError: another move was faster.
         StoreError: the store fails; the old model stays.
@@ -98,14 +99,14 @@ def move(
     if not current.encoder:
         current = replace(current, encoder=resources.described())
     encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan, current)
-    new = _opened(resources, encoder_facts, current, old_encoder)
+    new = _opened(resources, encoder_facts, old_encoder)
     target = replace(spaces_of(new.encoder()), encoder=encoder_facts)
-    moved = Moved(encoder_facts["model"], target.space)
+    moved = Moved(encoder_facts["model"], target.space, switched=target.is_like(current))
     with ExitStack() as stack:
         stack.callback(new.forget_store)  # not the decoders, which this process shares
         record = stack.enter_context(space_record(resources.settings.store))
         name = store_name(resources.settings.store)
-        if not plan.rollback:
+        if not (plan.rollback or moved.switched):
             check_current(record, current, name)
             record.write(replace(current, filling=" ".join(sorted(target.spaces - current.spaces))))
         copier = Copier(
@@ -115,6 +116,9 @@ def move(
             plan.share,
             stopped,
         )
+        if moved.switched:
+            moved.copied = copier.add(on_progress)
+            return moved
         # The former lanes lack only what was ingested since, which follows the switch.
         if not plan.rollback:
             moved.copied = copier.add(on_progress)
@@ -136,25 +140,20 @@ def move(
 def _opened(
     resources: Resources,
     encoder_facts: dict[str, Any],
-    current: SearchedSpace,
     old_encoder: MultiModalEncoder,
 ) -> Resources:
-    """The same store, to be filled by another model."""
+    """The same store, to be filled by another model, or by its own where that was cut off."""
 
     def filling(encoder: MultiModalEncoder) -> Filling:
         old, lanes = lanes_of(old_encoder), lanes_of(encoder)
         modalities = (old_encoder.modalities | encoder.modalities) - {VIDEO}
-        changed = {m for m in modalities if not old.has(lanes.space(m).fingerprint, m)}
+        new = {m for m in modalities if not old.has(lanes.space(m).fingerprint, m)}
+        changed = new or modalities
         return Filling(frozenset(changed), frozenset(changed - old_encoder.modalities))
 
     config = config_with(resources.settings.encoder, encoder_facts)
     settings = resources.settings.model_copy(update={"encoder": config})
-    new = Resources(settings, filling=filling)
-    if spaces_of(new.encoder()).is_like(current):
-        raise InputError(
-            "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
-        )
-    return new
+    return Resources(settings, filling=filling)
 
 
 def _only(store: VectorStore) -> frozenset[Modality]:
@@ -193,8 +192,7 @@ def _reason(plan: ReindexPlan, moved: Moved, is_stopped: bool) -> str:
     """Why not to switch; empty if nothing is against it."""
     if is_stopped:
         return "It was stopped; run it again to continue."
-    if moved.copied.lost and not plan.leave_behind:
-        n = len(moved.copied.lost)
+    if (n := moved.copied.n_missed) and not plan.leave_behind:
         return f"{n} assets could not be encoded; --leave-behind switches without them."
     overlap = moved.comparison["overlap_at_10"] if moved.comparison else 1.0
     if overlap < plan.least_overlap:

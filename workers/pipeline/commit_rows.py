@@ -101,11 +101,14 @@ def released(
     uris: Mapping[str, str | None],
     changed: Mapping[str, AssetRow],
 ) -> dict[str, AssetRow]:
-    """The rows to write, by asset: changed ones, then those that held these URIs before."""
+    """The rows to write, by asset: changed ones, then those that held these URIs before.
+
+    One that is gone is at none of its places, and keeps them for the time when it is back.
+    """
     rows_left = dict(changed)
     for uri in uris.keys() & at_uris.keys():
         for row in at_uris[uri]:
-            if row.asset_id != uris[uri]:
+            if row.asset_id != uris[uri] and not row.is_gone:
                 row = rows_left.get(row.asset_id, row)
                 locations = [location for location in row.locations if location != uri]
                 rows_left[row.asset_id] = replace(row, locations=locations)

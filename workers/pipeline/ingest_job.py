@@ -66,6 +66,8 @@ class IngestJob:
     """The hashes of new files that were read before their shard; see `Places`."""
     only: Set[Modality] = frozenset()
     """The modalities to encode; empty for all."""
+    verify: bool = False
+    """Whether to read files again whose size and time are as stored."""
 
     def run(
         self,
@@ -93,7 +95,7 @@ class IngestJob:
             with report.timed("identify"):
                 identifying = Identifying(self.config, scratch, report.fail, uploaded=self.uploaded)
                 identifying.bring(paths)
-                located_files = Places(self.store, identifying, self.hashes).locate(paths)
+                located_files = self.places(identifying).locate(paths)
             located = located_files.assets
             if located_files.is_as_stored and not labels and not (begun and begun([])):
                 report.unchanged += sum(map(len, located.values()))
@@ -111,6 +113,9 @@ class IngestJob:
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
+
+    def places(self, identifying: Identifying) -> Places:
+        return Places(self.store, identifying, self.hashes, self.verify)
 
     def _encode(
         self, assets: Sequence[Asset], report: IngestReport, go_on: Callable[[], bool]
@@ -167,7 +172,7 @@ class IngestJob:
         rows = encoding.rows
         uris = [copy.uri for copies in located.values() for copy in copies]
         with exclusive(self.store, located, uris) as at_uris:
-            located = still_there(located, at_uris, report.fail)
+            located = still_there(located, at_uris, self.config, report.fail)
             current = self.store.assets(list(located))
             if gone := (stored & located.keys()) - current.keys():
                 uri = located[min(gone)][0].uri
@@ -191,7 +196,7 @@ class IngestJob:
                 report.gone["dropped"] += n_dropped
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
             if shrunk := [x for x in anew if self._has_more(x, rows[x])]:
-                self.store.delete(shrunk)
+                self.store.empty(shrunk)
             put(self.store, rows_left.values(), new_rows)
 
     def _counts(self, rows: Sequence[SegmentRow]) -> Mapping[Modality, int]:
@@ -201,11 +206,7 @@ class IngestJob:
         return {**unknown, **Counter(row.modality for row in rows if not row.row)}
 
     def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
-        """Whether the store has rows that these do not replace.
-
-        Only then is the asset deleted before it is written: if the process is killed in between,
-        the asset's labels are lost.
-        """
+        """Whether the store has rows that these do not replace."""
         stored = {row.key for row in self.store.embeddings(asset_id)}
         return not stored <= {row.key for row in rows}
 

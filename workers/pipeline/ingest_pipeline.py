@@ -134,6 +134,7 @@ class IngestPipeline:
         prune: Prune = False,
         kinds: Sequence[str] = (),
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        verify: bool = False,
         on_report: Callable[[IngestReport], object] = lambda _: None,
         on_wait: Callable[[Exception], bool] = lambda _: False,
         stopped: Callable[[], bool] = lambda: False,
@@ -153,6 +154,7 @@ class IngestPipeline:
                 them stays. By default ``config.kinds``.
             gone: files and folders that were seen to vanish, by a folder around them; see
                 `forget`.
+            verify: read files again whose size and time are as stored.
             on_report: called in this thread with the report of each part as it ends.
             on_wait: called with what a shard waits for, a store that is away or a full disk;
                 whether to wait for as long as it takes. By default, a store is given a minute.
@@ -173,8 +175,9 @@ class IngestPipeline:
         def looks() -> Sequence[Looks]:
             return self._gone(prune).looks(walked.complete())
 
-        known = KnownFiles(lambda: self._job(kinds), looks, labels or {}, count, stopped)
-        ingest = partial(self.ingest, labels=labels or {}, kinds=kinds)
+        job = partial(self._job, kinds, verify)
+        known = KnownFiles(job, looks, labels or {}, count, stopped)
+        ingest = partial(self.ingest, labels=labels or {}, kinds=kinds, verify=verify)
         self._ingest_all(paths, walked, known, partial(self._shard, ingest, patience, stopped))
         if not stopped():
             try:
@@ -203,7 +206,8 @@ class IngestPipeline:
 
     def fulfil(self, request: IngestRequest, **calls: Any) -> IngestReport:
         """`run` what a request asks for, whatever its priority and hosts; ``calls`` are its."""
-        wanted = {name: getattr(request, name) for name in ("labels", "prune", "kinds", "gone")}
+        names = ("labels", "prune", "kinds", "gone", "verify")
+        wanted = {name: getattr(request, name) for name in names}
         return self.run(request.paths, **wanted, **calls)
 
     def ingest(
@@ -213,11 +217,12 @@ class IngestPipeline:
         labels: Labels | None = None,
         kinds: Sequence[str] = (),
         go_on: Callable[[], bool] = lambda: True,
+        verify: bool = False,
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
-        return self._job(kinds).run(files, begun, labels, go_on)
+        return self._job(kinds, verify).run(files, begun, labels, go_on)
 
-    def _job(self, kinds: Sequence[str]) -> IngestJob:
+    def _job(self, kinds: Sequence[str], verify: bool) -> IngestJob:
         chosen = {"kinds": tuple(kinds)} if kinds else {}
         return IngestJob(
             *self.parts(),
@@ -230,6 +235,7 @@ class IngestPipeline:
             uploaded=self.uploaded,
             hashes=self.hashes,
             only=self.only,
+            verify=verify,
         )
 
     def forget(

@@ -17,7 +17,7 @@ from ingest.sources.objects import is_object
 from ingest.sources.urls import is_url
 from search.types import Labels
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.places import Identifying, LocatedFiles, Places
+from workers.pipeline.places import Identifying, LocatedFiles
 from workers.pipeline.pruning import Looks
 from workers.pipeline.reports import IngestReport
 
@@ -95,7 +95,7 @@ class KnownFiles:
             identifying = Identifying(job.config, scratch, report.fail)
             try:
                 with report.timed("identify"):
-                    known_places = Places(job.store, identifying, job.hashes).known_places(paths)
+                    known_places = job.places(identifying).known_places(paths)
             except AnymodalError as error:
                 logger.info("files are checked again: %s", error)
                 batch.rest += paths

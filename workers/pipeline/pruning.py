@@ -74,6 +74,7 @@ class GoneFiles:
             StoreError: the store failed; the next ingest does the rest.
         """
         report = IngestReport()
+        self.roots.latest_s()  # noted, for when the clock is put back
         with report.timed("gone"):
             for folder in folders:
                 if is_object(folder):
@@ -165,8 +166,15 @@ class GoneFiles:
         """Look again, at the current rows: a worker may have added a place."""
         with exclusive(self.store, asset_ids):
             writes, orphans = [], []
-            for row in self.store.assets(asset_ids).values():
-                dead = look.dead(row)
+            rows = self.store.assets(asset_ids).values()
+            gone_uris = [uri for row in rows if row.is_gone for uri in row.locations]
+            at_uris = self.store.assets_at(gone_uris)
+            # The file at a place of what is gone may be another's by now.
+            others = {uri for uri, at in at_uris.items() if not all(row.is_gone for row in at)}
+            for row in rows:
+                dead = look.dead(row) | (
+                    others.intersection(row.locations) if row.is_gone else set()
+                )
                 uris_left = [uri for uri in row.locations if uri not in dead]
                 if uris_left and not (row.is_gone and not look.has(row)):
                     report.gone["dropped"] += len(dead)
@@ -177,8 +185,8 @@ class GoneFiles:
                     orphans.append(row.asset_id)
                 else:
                     report.gone["gone"] += 1
-                    if not row.is_gone:
-                        since = round(time.time(), 3)
+                    if _since(row) is None:
+                        since = round(self.roots.latest_s(), 3)
                         writes.append(replace(row, metadata={**row.metadata, GONE_SINCE: since}))
             if writes:
                 self.store.write(writes, [])
@@ -188,9 +196,21 @@ class GoneFiles:
 
     def _is_due(self, row: AssetRow) -> bool:
         """Whether an asset without a file is to be removed."""
-        since = row.metadata.get(GONE_SINCE)
-        is_old = isinstance(since, int | float) and time.time() - since >= KEPT_S
+        since = _since(row)
+        is_old = since is not None and time.time() - since >= KEPT_S
         return self.prune == "all" or (self.prune and is_old)
+
+
+def _since(row: AssetRow) -> float | None:
+    """When a row was marked as gone; None if not, or by a clock that was behind.
+
+    Such a mark is older than the file's last change, and begins again.
+    """
+    since, modified = (row.metadata.get(name) for name in (GONE_SINCE, "modified"))
+    if not isinstance(since, int | float):
+        return None
+    is_early = isinstance(modified, int | float) and since < modified <= time.time()
+    return None if is_early else since
 
 
 class Looks(Protocol):

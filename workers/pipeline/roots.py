@@ -1,5 +1,7 @@
 """The disks that ingested folders lie on: one that is not mounted must not look like deletions.
 
+And the latest time that was seen: a clock that was put back must not look like months of absence.
+
 Each machine has its own record, since the number of a device means nothing on another: in a store's
 folder, or in this user's data for a store on a server. Each place has a file of its own, which is
 replaced in one step, so that processes need no lock.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -20,6 +23,8 @@ from search.store.folders import default_folder
 from search.store.open import store_target
 
 logger = logging.getLogger(__name__)
+
+_NOTED_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class Roots:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        self._clock = folder and folder / "clock"
+        self._latest_s = 0.0
         self._known: dict[str, Disk] = {}
 
     @classmethod
@@ -79,6 +86,19 @@ class Roots:
             return cls(target / "roots")
         server = sha256(target.rpartition("@")[2].encode()).hexdigest()[:16]
         return cls(default_folder().parent / "roots" / server)
+
+    def latest_s(self) -> float:
+        """The time now, or the latest that was seen here, if the clock is behind it."""
+        try:
+            noted_s = float(self._clock.read_text()) if self._clock else self._latest_s
+        except (OSError, ValueError):  # none yet, or not readable: this is the latest then
+            noted_s = 0.0
+        now_s = time.time()
+        if now_s > noted_s + _NOTED_EVERY_S:
+            self._latest_s = now_s
+            if self._clock:
+                self._replace(self._clock, str(now_s))
+        return max(now_s, noted_s)
 
     def changed(self, folder: str) -> list[str]:
         """The places in and around a folder that are no longer on the disk they were on.
@@ -134,16 +154,19 @@ class Roots:
             self._known |= {folder: disk} if disk else {}
             return
         file = self._folder / f"{sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
+        self._replace(file, json.dumps({"place": folder, **asdict(disk)}) if disk else None)
+
+    def _replace(self, file: Path, text: str | None) -> None:
         new_file = file.with_suffix(f".{os.getpid()}")
         try:
-            if disk is None:
+            if text is None:
                 file.unlink(missing_ok=True)
                 return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            new_file.write_text(json.dumps({"place": folder, **asdict(disk)}))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            new_file.write_text(text)
             new_file.replace(file)
         except OSError as error:  # what was ingested is stored all the same
-            logger.warning("the disk of %s cannot be noted: %s", folder, error)
+            logger.warning("%s cannot be noted: %s", file, error)
 
 
 def _is_in(path: str, folder: str) -> bool:

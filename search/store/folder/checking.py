@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from search.lexical.names import text_of
 from search.store.checking import (
     DAMAGED,
     DAMAGED_ROWS,
+    FORMER,
     INDEX_NAMES,
     INDEX_WORDS,
+    LOST_LANES,
     ORPHANED,
     Findings,
     Progress,
@@ -32,7 +35,8 @@ from search.store.folder.database import (
     slot_of,
 )
 from search.store.folder.reading import Reading
-from search.store.folder.views import PartView, Views
+from search.store.folder.vector_files import VectorFiles
+from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex
 from search.store.lanes import StoreLanes
 from search.types import AssetRow
@@ -97,30 +101,26 @@ class FolderCheck:
                 findings.add(difference, asset_id, location_of(asset))
 
     def _read_vectors(self, db: Connection, findings: Findings, progress: Progress) -> None:
-        view = self._views.current(db)
-        n_all = sum(part.n_slots for part in view.parts.values())
-        for part in view.parts.values():
-            for slots, asset_ids in _live_slots(db, part):
-                findings.n_segments += len(slots)
-                try:
-                    part.files.rows(slots)
-                except DamagedError:
-                    self._find_damaged(part, slots, asset_ids, findings)
-                progress(findings.n_segments, n_all)
-
-    def _find_damaged(
-        self,
-        part: PartView,
-        slots: np.ndarray[tuple[int], np.dtype[np.int64]],
-        asset_ids: list[str],
-        findings: Findings,
-    ) -> None:
-        for slot, asset_id in zip(slots, asset_ids, strict=True):
-            try:
-                part.files.rows(np.array([slot]))
-            except DamagedError:
-                row = self._reading.assets([asset_id]).get(asset_id)
-                findings.add(DAMAGED_ROWS, asset_id, location_of(row) if row else "")
+        lanes = LaneNumbers(db, self._lanes)
+        parts = db.execute(
+            "SELECT part, lane, n_slots, sum, n_live, space, embed_dim FROM part "
+            "JOIN lane USING (lane) JOIN space USING (space)"  # those of dropped lanes have none
+        ).fetchall()
+        n_all, n_read = sum(part[4] for part in parts), 0
+        for part_no, lane, n_slots, total, _, space, embed_dim in parts:
+            is_searched = lane in lanes.searched
+            files = self._views.files(part_no, embed_dim)
+            if is_lost := not _reads(lambda: files.nos(n_slots, total)):  # noqa: B023
+                findings.add(LOST_LANES, str(lanes.all[lane][1]), f"in the space {space}")
+            for slots, asset_ids in _live_slots(db, part_no):
+                n_read += len(slots)
+                findings.n_segments += len(slots) * is_searched
+                damaged = asset_ids if is_lost else _damaged(files, slots, asset_ids)
+                rows = self._reading.assets(damaged) if damaged else {}
+                for asset_id in damaged:
+                    where = location_of(rows[asset_id]) if asset_id in rows else ""
+                    findings.add(DAMAGED_ROWS if is_searched else FORMER, asset_id, where)
+                progress(n_read, n_all)
 
     def _find_texts(self, findings: Findings) -> None:
         for index in (self._words, self._names):
@@ -144,15 +144,32 @@ def location_of(row: AssetRow) -> str:
     return next(iter(row.locations), "")
 
 
-def _live_slots(
-    db: Connection, part: PartView
-) -> Iterator[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]]:
-    after = place_of(part.part, 0) - 1
+Slots: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def _damaged(files: VectorFiles, slots: Slots, asset_ids: list[str]) -> list[str]:
+    """The assets of the slots whose vectors are not what was written."""
+    if _reads(lambda: files.rows(slots)):
+        return []
+    each = zip(slots, asset_ids, strict=True)
+    return [key for slot, key in each if not _reads(lambda: files.rows(np.array([slot])))]  # noqa: B023
+
+
+def _reads(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except DamagedError:
+        return False
+    return True
+
+
+def _live_slots(db: Connection, part_no: int) -> Iterator[tuple[Slots, list[str]]]:
+    after = place_of(part_no, 0) - 1
     sql = (
         "SELECT at, asset_id FROM segment JOIN asset USING (no) "
         f"WHERE at > ? AND at < ? ORDER BY at LIMIT {_AT_ONCE}"
     )
-    while rows := db.execute(sql, (after, place_of(part.part + 1, 0))).fetchall():
+    while rows := db.execute(sql, (after, place_of(part_no + 1, 0))).fetchall():
         yield np.array([slot_of(at) for at, _ in rows]), [asset_id for _, asset_id in rows]
         after = rows[-1][0]
 

@@ -37,6 +37,7 @@ from search.store.folder.database import (
     scored,
     segment_of,
     slot_of,
+    version_of,
 )
 from search.store.folder.vector_files import RankedSlots
 from search.store.folder.views import Mask, PartView, View, Views
@@ -227,13 +228,19 @@ class Reading:
             if filter is None:
                 sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
                 return int(db.execute(sql).fetchone()[0])
-            mask = self._views.assets(db, self._views.current(db), None, filter)
+            mask = self._mask(db, filter)
             return 0 if mask is None else int(np.count_nonzero(mask))
+
+    def _mask(self, db: Connection, filter: Filter | None) -> Mask | None:
+        """The assets for which a filter holds; None for all, which no vector is needed for."""
+        if filter is None:
+            return None
+        return self._views.assets(db, self._views.current(db), None, filter)
 
     def facets(self, filter: Filter | None) -> Facets:
         """Cached until something is written."""
         with self._db.reading() as db:
-            cache_key = self._views.current(db).version, repr(filter)
+            cache_key = version_of(db), repr(filter)
             counts = self._facets.get(cache_key)
             if counts is None:
                 counts = in_tables.facets(db, self._nos(db, filter))
@@ -255,7 +262,7 @@ class Reading:
 
     def _nos(self, db: Connection, filter: Filter | None) -> list[int] | None:
         """The numbers of the assets for which a filter holds; None for all."""
-        mask = self._views.assets(db, self._views.current(db), None, filter)
+        mask = self._mask(db, filter)
         return None if mask is None else np.flatnonzero(mask).tolist()
 
     def select(
@@ -267,7 +274,7 @@ class Reading:
         size = min(limit or _PER_QUERY, _PER_QUERY)
         while True:
             with self._db.reading() as db:
-                mask = self._views.assets(db, self._views.current(db), None, filter)
+                mask = self._mask(db, filter)
                 if mask is not None and np.count_nonzero(mask) <= _MAX_SORTED:
                     page = sorted(key for key in _ids(db, mask) if key > after)
                     last = ""

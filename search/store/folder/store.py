@@ -16,7 +16,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Collection as Ids
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -37,6 +36,7 @@ from search.errors import (
 from search.store.calibrated import Calibrations, Constants, StoredCalibration, written
 from search.store.checking import (
     DAMAGED_ROWS,
+    FORMER,
     INCOMPLETE,
     INDEX_NAMES,
     INDEX_WORDS,
@@ -65,8 +65,10 @@ from search.store.folder.reading import Reading, noted_calibration, noted_lanes
 from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
+    drop_empty_parts,
     drop_lane,
     fill,
+    leave_former_lanes,
     move_some,
     note_spaces,
     put,
@@ -245,16 +247,20 @@ class FolderStore(Reading):
     def delete(self, asset_ids: Sequence[str]) -> None:
         for ids in in_batches(asset_ids, _DELETED_AT_ONCE):  # so that others wait less
             with self._writing() as db:
-                if self.lanes.filling:
-                    self._empty(db, ids, self.lanes.filling.modalities)
-                else:
-                    remove(db, ids)
+                (self._empty if self.lanes.filling else remove)(db, ids)
         self._settle()
 
-    def _empty(self, db: Connection, asset_ids: Sequence[str], modalities: Ids[Modality]) -> None:
-        """Remove the segments of these modalities in these lanes."""
+    def empty(self, asset_ids: Sequence[str]) -> None:
+        with self._writing() as db:
+            self._empty(db, asset_ids)
+        self._settle()
+
+    def _empty(self, db: Connection, asset_ids: Sequence[str]) -> None:
+        """Remove segments from the lanes that are filled, or else from those that are searched."""
+        filling, numbers = self.lanes.filling, LaneNumbers(db, self.lanes)
+        modalities = filling.modalities if filling else numbers.searched.values()
         nos = [no for no, _ in among(db, NOS_OF_ASSETS, asset_ids)]
-        remove_segments(db, nos, LaneNumbers(db, self.lanes).numbers(modalities))
+        remove_segments(db, nos, numbers.numbers(modalities))
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:
         with self._db.reading() as db:
@@ -323,9 +329,11 @@ class FolderStore(Reading):
             rows = self.assets([*to_empty, *findings.of(MISCOUNTED)])
             counts = self.counted(list(rows))
             with self._writing() as db:
-                self._empty(db, to_empty, {m for _, m in LaneNumbers(db, self.lanes).all.values()})
+                self._empty(db, to_empty)
                 put(db, self._views, self.lanes, mended(findings, rows, counts), [])
                 remove(db, findings.of(ORPHANED))
+                leave_former_lanes(db, self.lanes, findings.of(FORMER))
+                drop_empty_parts(db)
             self._db.lost_commits = 0
         for difference, index in ((INDEX_WORDS, self._words), (INDEX_NAMES, self._names)):
             if findings.of(difference):

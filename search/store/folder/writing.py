@@ -18,6 +18,7 @@ from search.store.folder.database import (
     DROPPED,
     NOS_OF_ASSETS,
     SEGMENT_COLUMNS,
+    SLOT_BITS,
     Connection,
     LaneNumbers,
     among,
@@ -125,6 +126,27 @@ def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None =
     sql = "SELECT part, space FROM part JOIN lane USING (lane) WHERE modality = ? AND number = 0"
     for part_no, space in db.execute(sql, (TEXT,)).fetchall():
         _note(db, words_in(space), [key for at, key in keys.items() if part_of(at) == part_no])
+
+
+def leave_former_lanes(db: Connection, lanes: StoreLanes, asset_ids: Sequence[str]) -> None:
+    """Remove segments of assets from lanes that are not searched, where they count no more."""
+    numbers = LaneNumbers(db, lanes)
+    former = numbers.all.keys() - numbers.searched.keys()
+    rows = list(among(db, "SELECT no, row FROM asset WHERE asset_id IN ({})", asset_ids))
+    remove_segments(db, [no for no, _ in rows], former)
+    for no, row in rows:
+        if row is not None:
+            fields = json.loads(row)
+            counts = fields[_COUNTS].items()
+            fields[_COUNTS] = {lane: n for lane, n in counts if int(lane) not in former}
+            db.execute("UPDATE asset SET row = ? WHERE no = ?", (json.dumps(fields), no))
+
+
+def drop_empty_parts(db: Connection) -> None:
+    """Have nobody read files without a row that counts, which may be lost."""
+    empty = f"NOT IN (SELECT DISTINCT at >> {SLOT_BITS} FROM segment)"
+    db.execute(f"DELETE FROM dead WHERE at >> {SLOT_BITS} {empty}")
+    db.execute(f"DELETE FROM part WHERE part {empty}")
 
 
 def drop_lane(db: Connection, space: str, modality: str) -> int:

@@ -121,13 +121,17 @@ class MilvusRows:
                 self.upsert(collection, chunk, **options)
 
     def delete(
-        self, collection: Collection, field: str, values: Sequence[str], **options: str
+        self, collection: Collection, field: str, values: Sequence[str], expression: str = ""
     ) -> None:
-        """Remove all rows whose ``field`` has one of these values; unknown ones are ignored."""
+        """Remove all rows whose ``field`` has one of these values; unknown ones are ignored.
+
+        An expression must hold for them too, if there is one: with the name of a partition, Lite
+        removes those in others as well.
+        """
         for some in in_batches(list(dict.fromkeys(values)), _IDS_PER_CALL):
             self._check()
-            expression = among(field, some)
-            self.link.call("delete", self.name(collection), filter=expression, **options)
+            where = " and ".join(filter(None, [among(field, some), expression]))
+            self.link.call("delete", self.name(collection), filter=where)
 
     def of(
         self,

@@ -45,13 +45,18 @@ def prepare_store(
     prefix: str,
     create: bool,
     index: str,
-) -> StoreLanes:
-    """Create missing collections, index and load them; return the lanes as the store notes them.
+) -> tuple[StoreLanes, list[str]]:
+    """Create missing collections, index and load them.
+
+    Returns:
+        The lanes as the store notes them, and those of their spaces that it did not have although
+        it has assets: what these count there is no more, if it was ever.
 
     Raises:
         SpaceMismatchError: other lanes are searched, and these are not filled.
         StoreMissingError: there is no store, without ``create``.
-        StoreError: the collections were written by a different version.
+        StoreError: the collections were written by a different version, or some are lost, and
+            the lanes do not say how large their embeddings are.
         ModelError: a space has the probes of another model.
     """
     if index.endswith(MMAP) and not (link.is_lite or link.knows_mmap):
@@ -74,6 +79,8 @@ def prepare_store(
 
     def as_noted(space: StoredSpace) -> StoredSpace:
         facts = noted.get(collection_name(prefix, segments_collection(space.fingerprint)))
+        if last in present and not (facts or space.embed_dim):
+            raise _lost(link, lanes, space.fingerprint)
         size_and_probes = facts and (int(facts[EMBED_DIM]), json.loads(facts[PROBES]))
         return space.as_noted(size_and_probes or None, link.shown)
 
@@ -89,7 +96,21 @@ def prepare_store(
         if (name := collection_name(prefix, collection)) not in present:
             create_collection(link, name, collection, facts)
     make_ready(link, {collection_name(prefix, kind): kind for kind, _ in wanted}, index)
-    return lanes
+    begun = [
+        space
+        for space in lanes.spaces
+        if last in present and collection_name(prefix, segments_collection(space)) not in present
+    ]
+    return lanes, begun
+
+
+def _lost(link: MilvusLink, lanes: StoreLanes, space: str) -> StoreError:
+    names = [str(m) for m, lane in lanes.others.items() if lane.fingerprint == space]
+    return StoreError(
+        f"The store {link.shown} has lost its lane of {' and '.join(names) or 'texts'} (the space "
+        f"{space}); tags and locations are there.",
+        remedy="Run `anymodal ingest` on its folders, which reads again what was in it.",
+    )
 
 
 def _check_versions(link: MilvusLink, noted: Mapping[str, Mapping[str, str]]) -> None:

@@ -108,7 +108,7 @@ class MilvusStore:
                 target, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s
             )
             record, searched = ServerRecord(link, prefix), searched_in(lanes, encoder or {})
-            self.lanes = prepare_store(
+            self.lanes, begun = prepare_store(
                 link, lanes, record, searched, prefix=prefix, create=create, index=index
             )
             self._check_current: Callable[[], object] = (
@@ -119,6 +119,9 @@ class MilvusStore:
             self.locks = self._locks(locks)
             self._link.catch_up()  # a process sees what another wrote before it began
             self._complete_deletions()
+            with suppress(StoreError):  # this user may not write; a check finds what is missing
+                for space in begun:
+                    self._uncount(space)
         except BaseException:
             self.close()
             raise
@@ -196,9 +199,14 @@ class MilvusStore:
     def delete(self, asset_ids: Sequence[str]) -> None:
         self._check_current()
         if self.lanes.filling:
-            self._writer.remove_segments(asset_ids, self.lanes.filling.modalities)
+            self.empty(asset_ids)
         else:
             self._writer.remove(asset_ids)
+            self._link.catch_up()
+
+    def empty(self, asset_ids: Sequence[str]) -> None:
+        filling = self.lanes.filling
+        self._writer.remove_segments(asset_ids, filling.modalities if filling else ())
         self._link.catch_up()
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:
@@ -210,13 +218,17 @@ class MilvusStore:
 
     def drop(self, space: str, modality: Modality) -> int:
         self.check_writable()
-        for ids in in_batches(self.select(None), _UNCOUNTED_AT_ONCE):
-            with self.locks.of(ids):
-                self._link.catch_up()
-                self._writer.uncount(ids, (space, modality))
+        self._uncount(space, modality)
         with self.locks.whole():
             self._link.catch_up()
             return self._writer.remove_lane(space, modality)
+
+    def _uncount(self, space: str, modality: Modality | None = None) -> None:
+        """Have nobody count what is in a space, of a modality or of all, any more."""
+        for ids in in_batches(self.select(None), _UNCOUNTED_AT_ONCE):
+            with self.locks.of(ids):
+                self._link.catch_up()
+                self._writer.uncount(ids, space, modality)
 
     def check(self, progress: Progress) -> Findings:
         self.catch_up()

@@ -9,7 +9,7 @@ from typing import Any
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Modality
 from search.filters.columns import UNKNOWN, values_of
-from search.filters.milvus import among
+from search.filters.milvus import among, equals
 from search.store.lanes import StoreLanes
 from search.store.milvus.notes import drop_calibration
 from search.store.milvus.rows import MilvusRows, Rows
@@ -91,13 +91,16 @@ class MilvusWriter:
         changed = [self._counted(rows[row.asset_id], row, stored) for row in counted]
         self._rows.upsert(ASSETS, changed)
 
-    def uncount(self, asset_ids: Sequence[str], lane: tuple[str, Modality]) -> None:
-        """Have assets count nothing in a lane."""
+    def uncount(self, asset_ids: Sequence[str], space: str, modality: Modality | None) -> None:
+        """Have assets count nothing in a space, of a modality or of all."""
         changed = []
         for row in self._rows.of(ASSETS, ASSETS.key, asset_ids):
-            counts = dict(counts_of(row))
-            if counts.pop(lane, None) is not None:
-                changed.append(asset_to_dict(self._read(row), counts))
+            counts = counts_of(row)
+            left = {
+                (s, m): n for (s, m), n in counts.items() if s != space or modality not in (m, None)
+            }
+            if left != counts:
+                changed.append(asset_to_dict(self._read(row), left))
         self._rows.upsert(ASSETS, changed)
 
     def _read(self, row: Mapping[str, Any]) -> AssetRow:
@@ -165,11 +168,10 @@ class MilvusWriter:
         """Remove the segments of these modalities, or of all, in these lanes."""
         for space in self._lanes.spaces:
             collection = segments_collection(space)
-            partitions = self._rows.partitions(collection)
-            for modality in partitions.modalities() if asset_ids else ():
+            for modality in self._rows.partitions(collection).modalities() if asset_ids else ():
                 if self._lanes.has(space, modality) and modality in (modalities or {modality}):
-                    for name in partitions.of(modality):
-                        self._rows.delete(collection, "asset_id", asset_ids, partition_name=name)
+                    of_kind = equals("modality", modality)
+                    self._rows.delete(collection, "asset_id", asset_ids, of_kind)
         if self._words and TEXT in (modalities or {TEXT}):
             self._rows.delete(self._words.collection, "asset_id", asset_ids)
 

@@ -343,7 +343,8 @@ def test_what_is_gone_is_kept_for_thirty_days(library: Library, root: Path) -> N
         assert counts(library.ingest(root)) == (0, 1, 0)
         (marked,) = library.store.assets([row.asset_id]).values()
         since = time.time() - days * 86400
-        library.store.write([replace(marked, metadata={**marked.metadata, GONE_SINCE: since})], [])
+        facts = {**marked.metadata, GONE_SINCE: since, "modified": since - 1}
+        library.store.write([replace(marked, metadata=facts)], [])
         if days == 29:
             (root / "back.txt").write_text(text)
             back = library.ingest(root, prune=True)
@@ -352,10 +353,26 @@ def test_what_is_gone_is_kept_for_thirty_days(library: Library, root: Path) -> N
             assert (returned.metadata["tags"], returned.is_gone) == (["mine"], False)
             (root / "back.txt").unlink()
             library.ingest(root)
-            library.store.write(
-                [replace(marked, metadata={**marked.metadata, GONE_SINCE: since})], []
-            )
+            library.store.write([replace(marked, metadata=facts)], [])
         assert counts(library.ingest(root, prune=True)) == expected
+
+
+def test_what_is_gone_outlasts_another_file_of_its_name(library: Library, root: Path) -> None:
+    """As a camera gives names again, and an import finds a place taken."""
+    path, text = root / "bread.txt", (root / "bread.txt").read_text()
+    (row,) = library.store.assets_at([str(path)])[str(path)]
+    library.store.write([replace(row, metadata={**row.metadata, "tags": ["mine"]})], [])
+    path.unlink()
+    library.ingest(root)
+    path.write_text("Pears and plums from the orchard.")
+    assert (library.ingest(root).ingested, library.ingest(root).unchanged) == (1, 3)
+    assert library.hit("orchard fruit") == str(path)
+    assert library.store.assets([row.asset_id])[row.asset_id].is_gone
+    (root / "back.txt").write_text(text)
+    assert library.ingest(root).ingested == 0
+    (back,) = library.store.assets([row.asset_id]).values()
+    assert (back.metadata["tags"], back.locations) == (["mine"], [str(root / "back.txt")])
+    assert library.hit("baking bread") == str(root / "back.txt")
 
 
 @pytest.fixture
@@ -445,6 +462,31 @@ def test_a_folder_that_was_ingested_alone_may_be_renamed(notes: Notes) -> None:
     (notes.root / "disk").rmdir()
     report = notes.forget()
     assert (report.gone, report.failures) == ({"gone": 2}, [])
+
+
+@pytest.mark.parametrize("behind_days", [20, 60, 400])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_mark_of_a_clock_that_was_behind_begins_again(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, behind_days: int, is_old: bool
+) -> None:
+    """Also if the file is older than the wrong time."""
+    files, now_s = notes.put(3), time.time()
+    if is_old:
+        notes.forget()  # at the right time, of which the record of disks knows
+    else:
+        rows = [replace(row, metadata={"modified": now_s - 1}) for row in notes.store.scan()]
+        notes.store.write(rows, [])
+    files[0].unlink()
+
+    def forgotten(at_s: float) -> IngestReport:
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: at_s)
+            return notes.forget(prune=True)
+
+    day_s = 86400
+    assert counts(forgotten(now_s - behind_days * day_s)) == (0, 1, 0)
+    for days, expected in ((0, (0, 1, 0)), (29, (0, 1, 0)), (31, (0, 0, 1))):
+        assert counts(forgotten(now_s + days * day_s)) == expected
 
 
 @pytest.mark.parametrize(

@@ -391,3 +391,36 @@ def test_an_unreadable_upload_that_is_fetched_costs_no_other(
     assert (report.ingested, locations(store)) == (1, ["a.txt"])
     assert [failure.uri for failure in report.failures] == ["/up/b.png", "/up/c.txt"]
     assert all(failure.uri in failure.reason for failure in report.failures)
+
+
+class Killed(MemoryStore):
+    """A store whose process may be killed as it begins to write."""
+
+    is_killed = False
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        if self.is_killed:
+            raise KeyboardInterrupt
+        super().write(assets, segments)
+
+
+def test_what_is_read_again_with_fewer_segments_keeps_its_tags_whenever_it_is_killed(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    store = Killed(encoder.embed_dim)
+    job = IngestJob(encoder, store)
+    paths = write(tmp_path, a="The ferry leaves at nine.")
+    job.run(paths)
+    (row,) = store.scan()
+    (segment,) = store.embeddings(row.asset_id)
+    tagged = replace(row, counts={}, metadata={**row.metadata, "tags": ["mine"]})
+    store.write([tagged], [replace(segment, segment_id="other", index=7)])
+    store.is_killed = True
+    with pytest.raises(KeyboardInterrupt):
+        job.run(paths)
+    assert list(store.scan()) == [tagged]
+    store.is_killed = False
+    assert job.run(paths).ingested == 1
+    (read,) = store.scan()
+    assert (read.counts, read.metadata["tags"]) == (row.counts, ["mine"])
+    assert [x.key for x in store.embeddings(row.asset_id)] == [segment.key]

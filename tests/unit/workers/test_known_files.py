@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -356,3 +357,26 @@ def test_segments_are_counted_and_rows_are_stored(pictures: MemoryStore) -> None
     assert pictures.sizes() == {IMAGE: N_PICTURES, TEXT: 1}
     assert {row.n_segments for row in pictures.scan()} == {1}
     assert len(pictures._segments) == 2 * N_PICTURES + 1
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_another_content_of_the_same_size_and_time_is_seen_when_asked(
+    library: Library, copied: bool
+) -> None:
+    """As after a copy that kept the time, or damage; also if the new content is known."""
+    path = library.file(3)
+    facts, former = path.stat(), path.read_text()
+    path.write_text(former.replace("note 3", "page 7"))
+    if copied:
+        (library.root / "copy.txt").write_text(path.read_text())
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert library.ingest().ingested == copied
+    assert library.places()["in/3.txt"] == "3"
+    report = library.ingest(verify=True)
+    assert (report.ingested, report.failures) == (not copied, [])
+    assert report.unchanged == N - 1 + 2 * copied
+    assert library.places()["in/3.txt"] == "7"
+    at_it = library.store.assets_at([str(path)])[str(path)]
+    assert len(at_it) == 1
+    again = library.ingest(verify=True)
+    assert (again.ingested, again.failures) == (0, [])

@@ -37,9 +37,9 @@ def test_a_job_is_done_when_its_last_shard_is(board: JobBoard) -> None:
 
 def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) -> None:
     labels = {"tags": ["sea"], "year": 1999}
-    job_id = board.create(IngestRequest(["/data"], labels=labels))
+    job_id = board.create(IngestRequest(["/data"], labels=labels, verify=True))
     sent = sent_of(board, job_id, ["/a.txt", "/b.mp4"])
-    assert [shard.labels for _, _, shard in sent] == [labels] * 2
+    assert [(shard.labels, shard.verify) for _, _, shard in sent] == [(labels, True)] * 2
     for _, shard_id, _ in sent:
         claim = board.shards.claim(job_id, shard_id)
         assert claim
@@ -49,7 +49,7 @@ def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) ->
         board.shards.finish(job_id, shard_id, report)
     sent.clear()
     replay(board, job_id, lambda *message: sent.append(message))
-    assert [shard.labels for _, _, shard in sent] == [labels] * 2
+    assert [(shard.labels, shard.verify) for _, _, shard in sent] == [(labels, True)] * 2
     assert job_facts(board.status(job_id))["labels"] == labels
 
 

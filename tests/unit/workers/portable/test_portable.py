@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,15 @@ from encoder.system import extras
 from encoder.types import IMAGE, TEXT
 from search.errors import SpaceMismatchError
 from search.store.memory import MemoryStore
-from search.types import AssetRow, SegmentRow
+from search.types import GONE_SINCE, AssetRow, SegmentRow
 from workers.cli.main import anymodal
-from workers.library.portable import Manifest, export_store, import_store, open_export
+from workers.library.portable import (
+    Imported,
+    Manifest,
+    export_store,
+    import_store,
+    open_export,
+)
 
 DIM = 8
 N_ASSETS = 7
@@ -34,7 +41,7 @@ def rows(number: int) -> tuple[AssetRow, list[SegmentRow]]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     metadata = {"title": "Grüße", "tags": ["a", "b"], "width": 3, "rate": 1.5}
     asset = AssetRow(
-        asset_id, IMAGE, "image/png", 9, {IMAGE: 2}, [f"/{number}.png", "/x"], metadata
+        asset_id, IMAGE, "image/png", 9, {IMAGE: 2}, [f"/{number}.png", f"/x{number}"], metadata
     )
     first, second = (
         SegmentRow(f"{asset_id}s", asset_id, IMAGE, 0, vectors[row], row=row) for row in range(2)
@@ -70,7 +77,8 @@ def test_a_store_comes_back_as_it_was(store: MemoryStore, tmp_path: Path) -> Non
         store, tmp_path / "out", about(), lambda *n: seen.append(n), assets_at_once=3
     )
     other = MemoryStore(DIM)
-    assert import_store(other, tmp_path / "out", open_export(tmp_path / "out"), quiet) == N_ASSETS
+    told = import_store(other, tmp_path / "out", open_export(tmp_path / "out"), quiet)
+    assert told == Imported(N_ASSETS)
     (assets, segments), (expected, wanted) = state(other), state(store)
     assert assets == expected
     assert segments.keys() == wanted.keys()
@@ -111,8 +119,8 @@ def test_an_interrupted_import_goes_on(store: MemoryStore, tmp_path: Path) -> No
 
     with pytest.raises(KeyboardInterrupt):
         import_store(other, tmp_path, open_export(tmp_path), stop)
-    assert import_store(other, tmp_path, open_export(tmp_path), quiet) == N_ASSETS - 3
-    assert import_store(other, tmp_path, open_export(tmp_path), quiet) == 0
+    assert import_store(other, tmp_path, open_export(tmp_path), quiet) == Imported(N_ASSETS - 3)
+    assert import_store(other, tmp_path, open_export(tmp_path), quiet) == Imported()
     assert state(other)[0] == state(store)[0]
 
 
@@ -132,7 +140,48 @@ def test_damage_is_found_before_anything_is_written(store: MemoryStore, tmp_path
 def test_a_store_of_nothing(tmp_path: Path) -> None:
     done = export_store(MemoryStore(DIM), tmp_path, about(), quiet)
     assert (done.parts, done.whole) == ([], True)
-    assert import_store(MemoryStore(DIM), tmp_path, open_export(tmp_path), quiet) == 0
+    assert import_store(MemoryStore(DIM), tmp_path, open_export(tmp_path), quiet) == Imported()
+
+
+def test_an_older_export_completes_what_is_stored_and_replaces_nothing(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    export_store(store, tmp_path, about(), quiet)
+    stored = {row.asset_id: row for row in store.scan()}
+    retagged, bare, gone, moved, removed, edited, untitled = stored
+    for asset_id, changes in {
+        retagged: {"locations": ["/new"], "metadata": {"title": "Newer", "owner": "Ada"}},
+        bare: {"counts": {}},
+        gone: {"metadata": {**stored[gone].metadata, GONE_SINCE: 1.0}},
+        moved: {"locations": ["/moved"]},
+        untitled: {"metadata": {**stored[untitled].metadata, "title": "6"}},
+    }.items():
+        store.write([replace(stored[asset_id], **changes)], [])
+    store.empty([bare])
+    more = replace(rows(0)[1][0], segment_id="window", index=7)  # as with other windows
+    store.write([replace(store.assets([moved])[moved], counts={IMAGE: 3})], [more])
+    store.delete([removed, edited])
+    store.write([AssetRow("other", TEXT, "text/plain", 1, {}, ["/5.png", "/x5", "/x0"])], [])
+    before = state(store)
+
+    told = import_store(store, tmp_path, open_export(tmp_path), quiet)
+    now = {row.asset_id: row for row in store.scan()}
+    assert (told.n_added, told.n_completed) == (2, 4)
+    assert told.kept.keys() == {retagged, gone, moved, edited}
+    assert told.kept[moved] == "/moved"
+    assert now[retagged].metadata == {**stored[retagged].metadata, "title": "Newer", "owner": "Ada"}
+    assert now[retagged].locations == ["/new", "/0.png"]  # "/x0" is the other's by now
+    assert now[bare] == replace(stored[bare], locations=now[bare].locations)
+    assert len(store.embeddings(bare)) == 3
+    assert now[untitled] == stored[untitled]  # it had been read anew, from "/6.png"
+    assert now[gone].is_gone
+    assert now[gone].locations == stored[gone].locations
+    assert (now[moved].counts, len(store.embeddings(moved))) == ({IMAGE: 3}, 3)
+    assert now[removed] == stored[removed]
+    assert now[edited].is_gone  # all its places hold the other
+    assert now["other"].locations == ["/5.png", "/x5", "/x0"]
+    assert {row.key for row in before[1].values()} <= {*state(store)[1]}
+    assert import_store(store, tmp_path, open_export(tmp_path), quiet).n_completed == 0
 
 
 @pytest.mark.parametrize("command", ["export", "import"])
