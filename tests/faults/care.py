@@ -278,7 +278,7 @@ class Library:
                 if not rows:
                     wrong.append(f"{asset_id} has no segments")
                 for row in rows:
-                    hits = store.search(row.embedding[None], row.modality, 3)[0]
+                    hits = store.search(row.embedding[None], [row.modality], 3)[0]
                     if asset_id not in {hit.asset_id for hit in hits}:
                         wrong.append(f"{asset_id} is not found")
         return wrong

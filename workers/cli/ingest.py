@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from search.types import IngestRequest, Labels
     from workers.config import Settings
     from workers.pipeline.reports import IngestReport
+    from workers.serving.resources import Resources
 
 
 _OLD = "old"
@@ -177,10 +178,12 @@ def _run(request: IngestRequest, report: IngestReport, stop: Event) -> None:
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        ingest_here(request, take, stop, lambda n: bar.update(task, total=n))
+        with opened() as resources:
+            ingest_here(resources, request, take, stop, lambda n: bar.update(task, total=n))
 
 
 def ingest_here(
+    resources: Resources,
     request: IngestRequest,
     take: Callable[[IngestReport], None],
     stop: Event,
@@ -189,6 +192,7 @@ def ingest_here(
     """Ingest in this process, until the event is set.
 
     Args:
+        resources: of this process, which the caller closes.
         request: what to ingest.
         take: called with the report of each shard as it ends.
         stop: set to finish the files under way and store no others.
@@ -196,9 +200,8 @@ def ingest_here(
     """
     from workers.pipeline.files import count_files
 
-    with opened() as resources:
-        total(count_files(request.paths))
-        resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
+    total(count_files(request.paths))
+    resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:

@@ -216,11 +216,9 @@ def _since(row: AssetRow) -> float | None:
 class Looks(Protocol):
     def dead(self, row: AssetRow) -> set[str]:
         """The row's locations in a folder at which there is no file, or that are ignored."""
-        ...
 
     def has(self, row: AssetRow) -> bool:
         """Whether there is a file at one of them, ignored or not."""
-        ...
 
 
 @dataclass(frozen=True)
