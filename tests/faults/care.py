@@ -167,7 +167,8 @@ class Library:
         """Flip bits of a vector; on Milvus, lose a row."""
         with self.held() as held:
             store = held.store()
-            row = next(iter(store.embeddings(asset_id)))
+            if (row := next(iter(store.embeddings(asset_id)), None)) is None:
+                return  # gone since a move to another model
             if isinstance(store, FolderStore):
                 vector = row.embedding.tobytes()
                 for path in store._folder.glob("vectors/*.rows"):
