@@ -39,7 +39,7 @@ from search.store.stored_spaces import drop_former
 from tests.faults import tiny_worker
 from tests.faults.counting import content_id
 from workers.config import Settings
-from workers.library.backup import back_up
+from workers.library.backup import back_up, folder_of
 from workers.library.check import checked
 from workers.library.portable import Imported, Manifest, export_store, import_store, open_export
 from workers.library.reindex import Moved, ReindexPlan, move
@@ -167,7 +167,8 @@ class Library:
         """Flip bits of a vector; on Milvus, lose a row."""
         with self.held() as held:
             store = held.store()
-            row = next(iter(store.embeddings(asset_id)))
+            if (row := next(iter(store.embeddings(asset_id)), None)) is None:
+                return  # gone since a move to another model
             if isinstance(store, FolderStore):
                 vector = row.embedding.tobytes()
                 for path in store._folder.glob("vectors/*.rows"):
@@ -242,7 +243,7 @@ class Library:
         """Go on with a copy."""
         copy = self.folder / f"copy{time.monotonic_ns()}"
         with self.held() as held:
-            back_up(Path(self.store_uri), held.recorded_store(), copy)
+            back_up(folder_of(self.store_uri), held.recorded_store(), copy)
         self.store_uri = str(copy)
 
     # What must be

@@ -62,7 +62,8 @@ def _roll_back(library: Library) -> None:
 
 def _drop(library: Library) -> None:
     assert library.move(model=MODELS[3]).switched
-    library.drop_former()
+    with suppress(InputError):  # it was dropped the first time
+        library.drop_former()
 
 
 def _back_up(library: Library) -> None:

@@ -132,14 +132,14 @@ def leave_former_lanes(db: Connection, lanes: StoreLanes, asset_ids: Sequence[st
     """Remove segments of assets from lanes that are not searched, where they count no more."""
     numbers = LaneNumbers(db, lanes)
     former = numbers.all.keys() - numbers.searched.keys()
-    rows = list(among(db, "SELECT no, row FROM asset WHERE asset_id IN ({})", asset_ids))
-    remove_segments(db, [no for no, _ in rows], former)
-    for no, row in rows:
-        if row is not None:
-            fields = json.loads(row)
-            counts = fields[_COUNTS].items()
-            fields[_COUNTS] = {lane: n for lane, n in counts if int(lane) not in former}
-            db.execute("UPDATE asset SET row = ? WHERE no = ?", (json.dumps(fields), no))
+    sql = "SELECT no, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({})"
+    rows = dict(among(db, sql, asset_ids))
+    remove_segments(db, list(rows), former)
+    for no, row in rows.items():
+        fields = json.loads(row)
+        counts = fields[_COUNTS].items()
+        fields[_COUNTS] = {lane: n for lane, n in counts if int(lane) not in former}
+        db.execute("UPDATE asset SET row = ? WHERE no = ?", (json.dumps(fields), no))
 
 
 def drop_empty_parts(db: Connection) -> None:
