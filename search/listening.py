@@ -77,8 +77,9 @@ class Cutter:
         return self._cut(self._held, [(0, spans[-1][1])])[0] if spans else None
 
     def end(self) -> list[Spoken]:
-        """What is left at the end of the stream."""
-        return self._cut(self._held, self._spans(self._held, self._pause_s))
+        """What is left at the end of the stream: the sound that `open` gives while it lasts."""
+        spoken = self.open()
+        return [spoken] if spoken else []
 
     @property
     def n_samples(self) -> int:

@@ -20,6 +20,7 @@ from encoder.system.environment import set_for_library
 from encoder.system.resting import Resting
 
 if TYPE_CHECKING:
+    from ctranslate2 import StorageView
     from faster_whisper import WhisperModel
     from faster_whisper.tokenizer import Tokenizer
 
@@ -52,8 +53,9 @@ Samples = NDArray[np.float32]
 class WrittenSpeech(NamedTuple):
     """What Whisper makes of speech: tokens, timestamps among them, and text.
 
-    ``log_probability`` is that of a token, on average. With ``is_cut`` the limit of tokens was
-    reached, so that words may be missing.
+    ``log_probability`` is that of a token, on average; ``no_speech`` is 0 from multilingual models,
+    for which it is not computed. With ``is_cut`` the limit of tokens was reached, so that words may
+    be missing.
     """
 
     tokens: Sequence[int]
@@ -116,42 +118,45 @@ class Whisper:
     def write(
         self,
         speaking: Speaking,
-        language: str,
+        languages: Sequence[str],
         *,
         tokens_per_s: float,
         n_beams: int = 1,
         in_one_script: bool = False,
-    ) -> WrittenSpeech:
-        """Write down what is said, and when its sentences begin and end.
+    ) -> list[WrittenSpeech]:
+        """Write down what is said, and when its sentences begin and end, once in each language.
 
         Without these times it would go on into the pause that follows, and repeat everything.
 
         Args:
-            language: the language to write in; English-only models know only "en".
+            languages: the languages to write in, at once; English-only models know only "en".
             tokens_per_s: the most that there may be, since a model caught in a loop never ends.
             n_beams: how many beginnings are followed at once.
-            in_one_script: write Chinese in the simplified script, rather than in either.
+            in_one_script: write Chinese in the simplified script, rather than in either; it must
+                then be the only language.
         """
-        tokenizer = self._tokenizer(language)
-        prompt = list(tokenizer.sot_sequence)
-        if in_one_script and language in _BEFORE:
-            prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
+        tokenizers = [self._tokenizer(language) for language in languages]
+        prompts = [list(tokenizer.sot_sequence) for tokenizer in tokenizers]
+        if in_one_script and languages[0] in _BEFORE:
+            before = tokenizers[0].encode(_BEFORE[languages[0]])
+            prompts = [[tokenizers[0].sot_prev, *before, *prompts[0]]]
         max_tokens = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
-        result = self._network.generate(
-            speaking.states,
-            [prompt],
+        results = self._network.generate(
+            _repeated(speaking.states, len(languages)),
+            prompts,
             beam_size=n_beams,
             # CTranslate2 counts the prompt, too, and returns at most half of this.
-            max_length=max(2 * max_tokens, max_tokens + len(prompt)),
+            max_length=max(2 * max_tokens, max_tokens + len(prompts[0])),
             return_scores=True,
-            return_no_speech_prob=True,
-        )[0]
-        tokens = result.sequences_ids[0]
-        text = tokenizer.decode(tokens).strip()
-        is_cut = len(tokens) >= max_tokens
-        return WrittenSpeech(
-            tokens, text, language, result.scores[0], result.no_speech_prob, is_cut
+            return_no_speech_prob=not self.is_multilingual,
         )
+        written = list[WrittenSpeech]()
+        for language, tokenizer, result in zip(languages, tokenizers, results, strict=True):
+            tokens = result.sequences_ids[0]
+            text, is_cut = tokenizer.decode(tokens).strip(), len(tokens) >= max_tokens
+            score, no_speech = result.scores[0], result.no_speech_prob
+            written.append(WrittenSpeech(tokens, text, language, score, no_speech, is_cut))
+        return written
 
     def has_two_scripts(self, language: str) -> bool:
         """Whether a language has two scripts, of which `write` can be asked for one."""
@@ -215,3 +220,10 @@ class Whisper:
         return Tokenizer(
             model.hf_tokenizer, self.is_multilingual, task="transcribe", language=language
         )
+
+
+def _repeated(states: StorageView, n: int) -> StorageView:
+    """States [1, n_states, n_dims] as [n, n_states, n_dims]."""
+    from ctranslate2 import StorageView
+
+    return StorageView.from_array(np.repeat(np.asarray(states), n, axis=0)) if n > 1 else states

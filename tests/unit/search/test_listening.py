@@ -176,3 +176,18 @@ def test_what_has_no_words_is_not_said() -> None:
     listener = Listener(loud, lambda _: [], PAUSE_S)
     assert [listener.add(chunk) for chunk in chunks(sound((1, 0.5), (2, 0)))] == [[]] * 6
     assert listener.end() == []
+
+
+def test_what_was_written_in_the_last_pause_is_not_written_again_at_the_end() -> None:
+    heard = list[float]()
+
+    def transcribe(sound: Waveform) -> list[Utterance]:
+        heard.append(sound.duration_s)
+        return [Utterance(0.0, 1.0, "words")]
+
+    for parts in ([sound((1, 0), (2, 0.5), (0.6, 0))], chunks(sound((1, 0), (2, 0.5), (0.6, 0)))):
+        listener = Listener(loud, transcribe, PAUSE_S)
+        assert [said for part in parts for said in listener.add(part)] == []
+        (said,) = listener.end()
+        assert (said.text, said.start_s, said.end_s) == ("words", 1.0, 3.0)
+    assert heard == [2.0, 2.0]

@@ -236,11 +236,22 @@ def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
     speaking = whisper.encode(say(speaker, SENTENCE, "en-us").samples)
     for language, is_told in (("zh", True), ("en", False)):
         assert whisper.has_two_scripts(language) == is_told
-        either, one = (
-            whisper.write(speaking, language, tokens_per_s=4.0, in_one_script=only).log_probability
+        (either,), (one,) = (
+            whisper.write(speaking, [language], tokens_per_s=4.0, in_one_script=only)
             for only in (False, True)
         )
-        assert (either != one) == is_told
+        assert (either.log_probability != one.log_probability) == is_told
+
+
+@pytest.mark.slow
+def test_words_in_several_languages_are_the_same_at_once(speech: Speech, speaker: Speaker) -> None:
+    whisper, languages = speech._whisper, ["de", "en", "zh"]
+    speaking = whisper.encode(say(speaker, GERMAN, "de").samples)
+    write = partial(whisper.write, speaking, tokens_per_s=6.0, n_beams=5)
+    at_once = write(languages)
+    assert [words.language for words in at_once] == languages
+    assert len({words.log_probability for words in at_once}) == len(languages)
+    assert at_once == [words for language in languages for words in write([language])]
 
 
 def test_a_sound_like_speech_loads_no_weights(speech_folder: Path, tmp_path: Path) -> None:
