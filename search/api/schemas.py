@@ -126,7 +126,6 @@ class SearchRequest(Strict):
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
-    mix: Literal["score"] = Field("score", description="The only order of several kinds.")
     moments: int = Field(3, ge=0, le=20, description="Further segments to return per asset.")
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None
@@ -136,8 +135,10 @@ class SearchRequest(Strict):
     sort: str = Field(
         "",
         max_length=40,
-        description="Sort a page's hits by a field such as `taken`; `-taken`: latest first.",
+        description="Sort all strong hits of the list, on all pages, by `date`, `name` or a field "
+        "such as `taken`; `-taken`: latest first. A list that nothing ends is sorted page by page.",
     )
+    count: bool = Field(False, description="Count the strong hits of the whole list: `total`.")
     rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
     stacks: bool = Field(True, description="Return nearly identical photos as one hit.")
     understand: bool | list[Reading] = Field(
@@ -228,6 +229,9 @@ class SearchAnswer(BaseModel):
         description="False for media, stored files, negative terms, and dates or places alone: "
         "hits are only ranked.",
     )
+    total: int | None = Field(
+        None, description="How many hits of the whole list are not weak; null if not known."
+    )
     said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
     after_speech_ms: float | None = Field(
         None, description="From the arrival of the last spoken words to these hits."
@@ -270,6 +274,22 @@ class AssetOut(BaseModel):
     )
     content_url: str
     thumbnail_url: str
+
+
+class PassageOut(BaseModel):
+    """A passage of a file, without what the one before has of it."""
+
+    segment_id: str
+    text: str
+    place: dict[str, str | int | float] = {}
+
+
+class PassagesAnswer(BaseModel):
+    """Some passages of a file, in its order: from the place `start` on, of `total`."""
+
+    passages: list[PassageOut]
+    start: int
+    total: int
 
 
 class SloOut(BaseModel):

@@ -118,6 +118,7 @@ class SearchOptions(TypedDict, total=False):
     understand: bool | list[str]
     only: list[str]
     sort: str
+    count: bool
     rerank: bool
     stacks: bool
 

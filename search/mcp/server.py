@@ -280,6 +280,7 @@ def _options(
     modalities: list[str], limit: int, filter: dict[str, Any] | str | None, cursor: str
 ) -> SearchOptions:
     options: SearchOptions = {"modalities": modalities, "limit": limit, "cursor": cursor}
+    options["count"] = True
     if filter:
         options["filter"] = filter
     return options

@@ -85,6 +85,11 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
     assert len({*names(first), *names(second)}) == 6
     assert second["next_cursor"] == ""
 
+    by_size = ask("bread", "--sort", "-size_bytes", "--threshold", "-99")
+    sizes = [Path(hit["uri"]).stat().st_size for hit in by_size["hits"] if not hit["weak"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert by_size["total"] == len(sizes) > 0
+
 
 @pytest.mark.parametrize(
     ("words", "message"),

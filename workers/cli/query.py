@@ -189,6 +189,7 @@ def request_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "cursor": options["page"],
         "explain": options["explain"],
         "sort": options["sort"],
+        "count": True,
         "stacks": options["stacks"],
         "understand": not options["literal"],
     }

@@ -133,6 +133,10 @@ export async function wordsIn(sound, signal) {
 }
 
 export const getAsset = (id, signal) => json(`v1/assets/${encodeURIComponent(id)}`, { signal });
+/** Open the folder of a file in the file manager of the server's machine. */
+export const showFolder = (id) => request(`v1/assets/${encodeURIComponent(id)}/folder`, { method: "POST" });
+/** Some of the text of a file as it was read, `around` a passage or from a `start` on. */
+export const getPassages = (id, query, signal) => json(`v1/assets/${encodeURIComponent(id)}/passages?${new URLSearchParams(query)}`, { signal });
 const asText = (filter) => (typeof filter === "string" ? filter : JSON.stringify(filter));
 export const listAssets = (limit, filter, cursor, signal, sort = "auto") =>
   json(`v1/assets?${new URLSearchParams({ limit, cursor, sort, stacks: true, ...(filter && { filter: asText(filter) }) })}`, { signal });

@@ -108,6 +108,11 @@ def test_pages_follow_each_other(ours: Anymodal) -> None:
 
     assert sorted(names) == ["bread.txt", "page.html", "sky.jpg", "tone.wav"]
     assert sorted(one.name for one in ours.assets()) == sorted(names)
+    in_order = list(ours.hits("bread", limit=1, sort="-name", score_threshold=-99))
+    strong = [hit.name for hit in in_order if not hit.weak]
+    assert strong == sorted(strong, reverse=True)
+    assert sorted(hit.name for hit in in_order) == sorted(names)
+    assert ours.search("bread", limit=1, count=True).total == len(strong) > 0
     texts = ours.assets({"field": "modality", "eq": "text"})
     assert sorted(one.name for one in texts) == ["bread.txt", "page.html"]
 
