@@ -19,7 +19,7 @@ from search.store.milvus.notes import ServerRecord
 from search.store.open import StoreOptions, open_lanes, store_name, store_target
 from search.store.space_record import FolderRecord, NoRecord, SpaceRecord, lanes_of
 
-_PATIENCE_S = 3.0
+_PATIENCE_S = 2.0
 """For the first answer of a server, until a command says that there is none."""
 
 

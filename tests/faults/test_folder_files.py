@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from encoder.space import Space
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine
+from search.errors import StoreBusyError
+from search.store import locks
 from search.store.base import VectorStore
 from search.store.folder import store as folder_store
 from search.store.folder import vector_files as files
@@ -23,6 +26,7 @@ from search.store.folder import words as kept
 from search.store.folder import writing
 from search.store.folder.database import Database, set_fact
 from search.store.folder.store import FolderStore
+from search.store.folders import CONTENT, LOCK
 from search.store.memory import MemoryStore
 from tests.contract.rows import (
     CALIBRATION,
@@ -156,6 +160,21 @@ def test_words_that_cannot_be_brought_up_to_date_are_the_old_ones_and_say_so(
 
 def _fails(_: object) -> None:
     raise OSError(12, "Cannot allocate memory")
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_stuck_writer_is_told_and_keeps_nobody_from_searching(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.2)
+    with closing(opened(folder)) as store, (folder / CONTENT / LOCK).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StoreBusyError, match=str(folder)):
+            store.write([asset("late", n_segments=0)], [])
+        assert len(store.lexical("twelve", 20)) == 12
+        fcntl.flock(held, fcntl.LOCK_UN)
+        store.write([asset("late", n_segments=0)], [])
+        assert "late" in store.assets(["late"])
 
 
 def test_a_search_writes_no_file(folder: Path, oracle: MemoryStore) -> None:
