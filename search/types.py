@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from encoder.types import Modality
@@ -208,7 +210,8 @@ class SearchResult:
     ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
     what the query became, if it asked for that; ``understood`` what was read from its words;
     ``warnings`` what the answer lacks, such as words of an index that is still being read.
-    ``judged`` says whether hits have probabilities: those of questions in words have.
+    ``judged`` says whether hits have probabilities: those of questions in words have. ``total`` is
+    how many hits the list has that are not weak, on all pages; None if that is not known.
     """
 
     hits: Sequence[Hit]
@@ -218,6 +221,7 @@ class SearchResult:
     understood: Sequence[Understood] = ()
     warnings: Sequence[str] = ()
     judged: bool = True
+    total: int | None = None
 
 
 def as_json(result: SearchResult) -> dict[str, Any]:
@@ -229,6 +233,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
         "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
         "judged": result.judged,
+        "total": result.total,
         "latency_s": dict(result.latency_s),
     }
 
@@ -354,3 +359,10 @@ class ScoredSegment(NamedTuple):
     def key(self) -> str:
         """See `row_key`."""
         return row_key(self.segment_id, self.row)
+
+
+SAID = ScoredSegment._fields[4:]
+"""What a segment says of itself, and at last the number of its row: the last fields of both."""
+said_of = attrgetter(*SAID)
+modality_named = lru_cache(64)(Modality)
+"""The modality of a name that is stored, checked once."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder.errors import InputError
 from encoder.types import Embeddings
@@ -28,11 +27,11 @@ from search.query.query import Query
 
 MAX_SHOWN = 10_000
 
-_VERSION = b"\x03"
+_VERSION = b"\x04"
 _DIGEST_BYTES = 8
 _KEY_BYTES = 6
-_REACHED = struct.Struct(">Iff?")
-"""The depth, and what `search.ranking.verdict` says of the hits before."""
+_REACHED = struct.Struct(">IffI?")
+"""As `Reached` has them."""
 _SIGNED_DIMS = 32
 _HEAD_BYTES = len(_VERSION) + _DIGEST_BYTES
 # Encoding the same content in a different batch moves an embedding by less than one step.
@@ -40,27 +39,27 @@ _STEP = 1 / 512
 
 
 class Reached(NamedTuple):
-    """What a page leaves to the next one: see `Page`."""
+    """What a page leaves to the next one.
 
-    depth: int
+    Its last hit was the candidate at the rank ``depth``. ``best``, ``last`` and ``is_over`` are
+    those of `search.ranking.verdict.Verdict` behind it, ``n_strong`` is how many hits up to there
+    were not weak.
+    """
+
+    depth: int = 0
     best: float = -math.inf
     last: float = 1.0
+    n_strong: int = 0
     is_over: bool = False
 
 
 @dataclass(frozen=True)
 class Page:
-    """The hits of earlier pages; the last of them was the candidate at the rank ``depth``.
-
-    ``best``, ``last`` and ``is_over`` are those of `search.ranking.verdict.Verdict` behind them.
-    """
+    """The hits of earlier pages, and what these reached."""
 
     digest: bytes
     signature: bytes
-    depth: int = 0
-    best: float = -math.inf
-    last: float = 1.0
-    is_over: bool = False
+    reached: Reached = field(default_factory=Reached)
     shown: frozenset[bytes] = field(default_factory=frozenset)
 
     def has_shown(self, key: str) -> bool:
@@ -75,8 +74,7 @@ class Page:
         all_shown = self.shown.union(map(_short, keys))
         if len(all_shown) > MAX_SHOWN:
             return ""
-        depth, best, last, is_over = after
-        reached = _REACHED.pack(max(self.depth, depth), best, last, is_over)
+        reached = _REACHED.pack(*after._replace(depth=max(self.reached.depth, after.depth)))
         packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(all_shown)])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -91,8 +89,8 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     """The page that ``query.cursor`` asks for; the first one without a cursor.
 
     Args:
-        query: what is asked now; all but ``limit``, ``moments``, ``consistency`` and ``explain``
-            has to be as before.
+        query: what is asked now; all but ``limit``, ``moments``, ``consistency``, ``explain`` and
+            ``count`` has to be as before.
         direction: the query's, float32 [embed_dim].
     """
     first = Page(_digest(query), _signature(direction))
@@ -101,18 +99,24 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     n_signed = len(first.signature)
     packed = _packed(query, first.digest, n_signed)
     tail, body = _HEAD_BYTES + n_signed, _HEAD_BYTES + n_signed + _REACHED.size
-    if not _alike(packed[_HEAD_BYTES:tail], first.signature):
+    signatures = np.frombuffer(packed[_HEAD_BYTES:tail] + first.signature, np.int8)
+    steps = signatures.reshape(2, n_signed).astype(np.int16)
+    if np.abs(steps[0] - steps[1]).max(initial=0) > 1:
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
-    depth, best, last, is_over = _REACHED.unpack(packed[tail:body])
-    if math.isnan(best) or not 0 <= last <= 1:
+    reached = Reached(*_REACHED.unpack(packed[tail:body]))
+    if math.isnan(reached.best) or not 0 <= reached.last <= 1:
         raise _refused(query.cursor, "which is not a cursor")
-    return Page(first.digest, first.signature, depth, best, last, is_over, frozenset(keys))
+    return Page(first.digest, first.signature, reached, frozenset(keys))
 
 
 def _packed(query: Query, digest: bytes, n_signed: int) -> bytes:
     """What a cursor holds, if its form is right and it is of this query."""
-    packed = _unpack(query.cursor)
+    padded = query.cursor + "=" * (-len(query.cursor) % 4)
+    try:
+        packed = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused(query.cursor, "which is not a cursor") from None
     n_key_bytes = len(packed) - _HEAD_BYTES - n_signed - _REACHED.size
     if packed[:1] != _VERSION or n_key_bytes < 0 or n_key_bytes % _KEY_BYTES:
         raise _refused(query.cursor, "which is not a cursor")
@@ -128,13 +132,6 @@ def _refused(cursor: str, why: str) -> InputError:
         got=f"{excerpt!r}, {why}",
         wanted="the previous page's next_cursor, with the same query",
     )
-
-
-def _unpack(cursor: str) -> bytes:
-    try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise _refused(cursor, "which is not a cursor") from None
 
 
 def _short(key: str) -> bytes:
@@ -154,6 +151,7 @@ def _digest(query: Query) -> bytes:
         query.diversity,
         query.lexical,
         query.stacks,
+        query.sort,
     )
     return hashlib.sha256(repr(facts).encode()).digest()[:_DIGEST_BYTES]
 
@@ -162,10 +160,3 @@ def _signature(direction: Embeddings) -> bytes:
     """The items, as some rounded numbers of their direction."""
     steps = np.clip(np.rint(direction[:_SIGNED_DIMS] / _STEP), -127, 127)
     return bytes(steps.astype(np.int8).tobytes())
-
-
-def _alike(signature: bytes, other: bytes) -> bool:
-    def steps(packed: bytes) -> NDArray[np.int16]:
-        return np.frombuffer(packed, np.int8).astype(np.int16)
-
-    return bool(np.abs(steps(signature) - steps(other)).max(initial=0) <= 1)

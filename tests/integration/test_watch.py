@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -164,7 +165,18 @@ def test_a_folder_that_is_emptied_or_away_loses_nothing(library: Path, tmp_path:
         assert ended(watch.process) == 0
 
 
-def test_beside_a_server_that_server_does_the_work(library: Path, tmp_path: Path) -> None:
+def test_a_store_that_is_removed_is_made_again(library: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with watching(library, store) as watch:
+        assert watch.counts() == (3, 0, 0, 0, 0)
+        shutil.rmtree(store)
+        put(library / "late.txt", "Written after the store was gone.")
+        assert watch.counts() == (1, 0, 0, 0, 0)
+        assert written(store)
+        assert ended(watch.process) == 0
+
+
+def test_beside_a_server_both_write_one_store(library: Path, tmp_path: Path) -> None:
     with serving(tmp_path) as (_, client), watching(library, tmp_path / "data" / "store") as watch:
         assert watch.counts() == (3, 0, 0, 0, 0)
         (library / "0.txt").unlink()

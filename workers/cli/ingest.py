@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from encoder.errors import DiskError, InputError
+from encoder.system.signals import on_signals
 from workers.cli.options import PathOrUrl, json_option, settings_options
 from workers.cli.output import progress_bar, report_lines, show
 from workers.cli.running import opened
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from search.types import IngestRequest, Labels
     from workers.config import Settings
     from workers.pipeline.reports import IngestReport
+    from workers.serving.resources import Resources
 
 
 _OLD = "old"
@@ -172,10 +174,12 @@ def _run(request: IngestRequest, report: IngestReport, stop: Event) -> None:
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        ingest_here(request, take, stop, lambda n: bar.update(task, total=n))
+        with opened() as resources:
+            ingest_here(resources, request, take, stop, lambda n: bar.update(task, total=n))
 
 
 def ingest_here(
+    resources: Resources,
     request: IngestRequest,
     take: Callable[[IngestReport], None],
     stop: Event,
@@ -184,6 +188,7 @@ def ingest_here(
     """Ingest in this process, until the event is set.
 
     Args:
+        resources: of this process, which the caller closes.
         request: what to ingest.
         take: called with the report of each shard as it ends.
         stop: set to finish the files under way and store no others.
@@ -191,9 +196,8 @@ def ingest_here(
     """
     from workers.pipeline.files import count_files
 
-    with opened() as resources:
-        total(count_files(request.paths))
-        resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
+    total(count_files(request.paths))
+    resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:
@@ -282,14 +286,12 @@ def stop_on(*signals: signal.Signals, says: str = "") -> Event:
     """
     stop = Event()
 
-    def on_signal(number: int, _frame: object) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             # Every write is an upsert that the next run repeats, so nothing is lost.
             os._exit(128 + number)
         stop.set()
-        # Not `print`, which is not re-entrant: the signal may interrupt one.
         os.write(2, f"\nFinishing the files under way;{says}\n".replace(";\n", ".\n").encode())
 
-    for signal_number in signals:
-        signal.signal(signal_number, on_signal)
+    on_signals(on_signal, *signals, at_once=True)
     return stop

@@ -18,8 +18,7 @@ def opened() -> Iterator[Resources]:
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    if not gc.get_freeze_count():  # `watch` comes here again and again
-        gc.freeze()  # what was imported stays, and the collector need not count it
+    gc.freeze()  # what was imported stays, and the collector need not count it
     with closing(Resources(current_settings(), counted=False)) as resources:
         yield resources
 

@@ -7,6 +7,8 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -16,14 +18,16 @@ import click
 from workers.cli.ingest import ingest_here, run_job, stop_on
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import console, report_lines, wants_json
-from workers.cli.running import opened
 
 if TYPE_CHECKING:
     from workers.config import Settings
     from workers.library.watch import Changes
     from workers.pipeline.reports import IngestReport
+    from workers.serving.resources import Resources
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_IDLE_S = 60.0
+"""After this long without a change, model and store are closed until the next."""
 
 
 @click.command()
@@ -55,22 +59,65 @@ def watch(folders: tuple[Path, ...], quiet_s: float, every_s: float) -> None:
     soon after they are written, deleted ones are no longer found, and renamed or moved ones are
     found at their new place without being encoded again. Nothing is removed from the store: that
     takes `anymodal ingest --prune`. A folder that loses its disk, all of its files or many at once
-    loses nothing, which is reported. The store is open only while something is ingested.
+    loses nothing, which is reported. Model and store stay open for a minute after the last change;
+    a file of Milvus Lite, which one process can have, is open only while something is ingested.
     """
     from workers.config import current_settings
     from workers.library.watch import watch_folders
 
     settings, stop = current_settings(), stop_on(signal.SIGINT, signal.SIGTERM)
     roots = list(dict.fromkeys(folder.resolve() for folder in folders))
-    for changes in watch_folders(roots, quiet_s, every_s, stop):
-        is_whole = changes.paths == [str(root) for root in roots]
-        started = time.perf_counter()
-        report = _patiently(settings, changes, stop)
-        if report is not None:
-            _tell(report, time.perf_counter() - started, is_whole)
+    with closing(_Library(settings)) as library:
+        for changes in watch_folders(roots, quiet_s, every_s, stop):
+            if not changes:
+                library.close_if_idle()
+                continue
+            is_whole = changes.paths == [str(root) for root in roots]
+            started = time.perf_counter()
+            report = _patiently(library, changes, stop)
+            if report is not None:
+                _tell(report, time.perf_counter() - started, is_whole)
 
 
-def _patiently(settings: Settings, changes: Changes, stop: Event) -> IngestReport | None:
+class _Library:
+    """The model and the store of a process that ingests now and then."""
+
+    def __init__(self, settings: Settings) -> None:
+        from search.store.open import admits_others
+        from workers.serving.resources import Resources
+
+        self.settings = settings
+        self._resources = Resources(settings, counted=False)
+        self._idle_s = _IDLE_S if admits_others(settings.store) else 0.0
+        self._last_use = time.monotonic()
+
+    @contextmanager
+    def opened(self) -> Iterator[Resources]:
+        """What is open, or is opened now: the store as it is, whatever others did to it."""
+        from search.errors import StoreGoneError
+
+        resources = self._resources
+        try:
+            with resources.reopening():
+                resources.follow()
+                try:
+                    resources.store().check_writable()
+                except StoreGoneError:  # a new one is made, as by a command
+                    resources.forget_store()
+                yield resources
+        finally:
+            self._last_use = time.monotonic()
+            self.close_if_idle()
+
+    def close_if_idle(self) -> None:
+        if time.monotonic() - self._last_use >= self._idle_s:
+            self.close()
+
+    def close(self) -> None:
+        self._resources.close()
+
+
+def _patiently(library: _Library, changes: Changes, stop: Event) -> IngestReport | None:
     """Ingest; retry after a pause if that may help, so that nothing is lost. None if stopped."""
     from encoder.errors import AnymodalError
     from workers.pipeline.retry import Again, decide
@@ -78,7 +125,7 @@ def _patiently(settings: Settings, changes: Changes, stop: Event) -> IngestRepor
     attempt = 0
     while not stop.is_set():
         try:
-            return _done(settings, changes, stop)
+            return _done(library, changes, stop)
         except AnymodalError as error:
             attempt += 1
             what = decide(error, attempt, random.random())
@@ -89,26 +136,22 @@ def _patiently(settings: Settings, changes: Changes, stop: Event) -> IngestRepor
     return None
 
 
-def _done(settings: Settings, changes: Changes, stop: Event) -> IngestReport:
+def _done(library: _Library, changes: Changes, stop: Event) -> IngestReport:
     from search.types import IngestRequest
     from workers.pipeline.reports import IngestReport
 
     report = IngestReport()
     request = IngestRequest(changes.paths, gone=changes.gone)
-    if settings.broker.startswith("memory:"):
-        ingest_here(request, report.add, stop)
+    if library.settings.broker.startswith("memory:"):
+        with library.opened() as resources:
+            ingest_here(resources, request, report.add, stop)
         return report
     if changes.paths:
-        run_job(settings, request, report, stop)
-    if changes.gone and not stop.is_set():
-        report.add(_forgotten(changes))
+        run_job(library.settings, request, report, stop)
+    if changes.gone and not stop.is_set():  # here, as `anymodal delete` does
+        with library.opened() as resources:
+            report.add(resources.pipeline().forget([], prune=False, gone=changes.gone))
     return report
-
-
-def _forgotten(changes: Changes) -> IngestReport:
-    """With a broker this process removes what is gone, as `anymodal delete` does."""
-    with opened() as resources:
-        return resources.pipeline().forget([], prune=False, gone=changes.gone)
 
 
 def _tell(report: IngestReport, wall_s: float, is_whole: bool) -> None:

@@ -107,7 +107,7 @@ Events = Generator[Iterable[tuple[object, str]], None, None]
 def watch_folders(
     roots: Sequence[Path], quiet_s: float, every_s: float, stop: Event
 ) -> Iterator[Changes]:
-    """What to ingest and what to forget, until the event is set.
+    """What to ingest and what to forget, until the event is set; empty now and then.
 
     It begins with all folders, which finds what changed before. It does the same every ``every_s``
     seconds, since the kernel drops events when its queue is full and network disks send none, and
@@ -146,12 +146,9 @@ def _until_replaced(
         if time.monotonic() > until:
             return
         pending |= _paths(events_seen)
-        if not pending:
-            continue
         changes = sort_out(pending, list(there), quiet_s)
         pending = changes.later
-        if changes:
-            yield changes
+        yield changes
 
 
 def _events(folders: Sequence[Path], quiet_s: float, stop: Event) -> Events:
