@@ -35,14 +35,13 @@ def find_boxes(probabilities: NDArray[np.float32], max_boxes: int) -> list[Box]:
     cores, n_cores = ndimage.label(probabilities > _THRESHOLD, np.ones((3, 3)))
     if not n_cores:
         return []
-    means = ndimage.mean(probabilities, cores, np.arange(1, n_cores + 1))
-    places = ndimage.find_objects(cores)
     boxes_by_area: list[tuple[float, Box]] = []
-    for number, (bounds, mean) in enumerate(zip(places, means, strict=True), start=1):
-        if mean < _LEAST_MEAN:
+    for number, bounds in enumerate(ndimage.find_objects(cores), start=1):
+        core = cores[bounds] == number
+        if probabilities[bounds][core].mean(dtype=np.float64) < _LEAST_MEAN:
             continue
         rows, columns = bounds
-        outline = _outline(cores[bounds] == number) + np.array([columns.start, rows.start])
+        outline = _outline(core) + np.array([columns.start, rows.start])
         width, height, box = _grown(outline)
         if min(width, height) >= _LEAST_SIDE:
             boxes_by_area.append((width * height, box))
@@ -149,7 +148,13 @@ def crop(picture: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     from PIL import Image
 
     size = line_width(box), HEIGHT
-    image = Image.fromarray(picture)
+    # Pillow copies what it is given: only the line and what its filter sees around it.
+    reach = 2 * max(1, round(size_of(box)[1] / HEIGHT)) + 2
+    sides = picture.shape[1], picture.shape[0]
+    left, top = (int(x) for x in np.clip(box.min(axis=0) - reach, 0, np.subtract(sides, 1)))
+    right, bottom = (int(x) for x in np.clip(box.max(axis=0) + reach, (left + 1, top + 1), sides))
+    image = Image.fromarray(picture[top:bottom, left:right])
+    box = box - np.array([left, top], np.float32)
     along, down = box[1] - box[0], box[3] - box[0]
     is_upright = along[0] > 0 and down[1] > 0
     if is_upright and max(abs(along[1]), abs(down[0])) < _LEVEL_PX:

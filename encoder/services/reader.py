@@ -102,25 +102,31 @@ class Reader:
         self._characters = characters
         self._limits = limits
 
-    def has_text(self, picture: RgbPicture) -> bool:
-        """Whether there may be text in a picture: a quick look at a small copy.
+    def look(self, picture: RgbPicture) -> list[Box]:
+        """Lines that a quick look at a small copy sees, in fractions of the picture's sides.
 
-        If there are only a few lines, one must be legible: much in photos looks like text from
-        afar.
+        None if there is no text: much in photos looks like text from afar, see `confirms`.
         """
         limits = self._limits
         pixels = limits.printed_pixels if looks_printed(picture) else limits.test_pixels
-        boxes = self._boxes(picture, pixels)
-        if len(boxes) > _FEW:
+        height, width = picture.shape[:2]
+        seen = [scaled(box, 1 / width, 1 / height) for box in self._boxes(picture, pixels)]
+        return seen if self.confirms(picture, seen) else []
+
+    def confirms(self, picture: RgbPicture, seen: Sequence[Box]) -> bool:
+        """Whether what `look` saw, maybe in a smaller copy, is text.
+
+        If there are only a few lines, one must be legible.
+        """
+        if len(seen) > _FEW:
             return True
-        return any(
-            self._is_legible(line)
-            for line in self._lines(picture, self._upright(picture, boxes)[0])
-        )
+        height, width = picture.shape[:2]
+        boxes, _ = self._upright(picture, [scaled(box, width, height) for box in seen])
+        return any(self._is_legible(line) for line in self._lines(picture, boxes))
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
-        """The lines of text in a picture, in reading order; none where `has_text` sees none."""
-        return self.read_all(picture) if self.has_text(picture) else []
+        """The lines of text in a picture, in reading order; none where `look` sees none."""
+        return self.read_all(picture) if self.look(picture) else []
 
     def read_all(self, picture: RgbPicture) -> list[ReadText]:
         """`read` without the quick look."""
@@ -313,12 +319,17 @@ class LazyReader:
     def __init__(self, folder: Path, n_threads: int | None = None) -> None:
         self._reader = Resting(partial(open_reader, folder, n_threads))
 
-    def has_text(self, picture: RgbPicture) -> bool:
-        return self._reader.get().has_text(picture)
+    def look(self, picture: RgbPicture) -> list[Box]:
+        """See `Reader.look`."""
+        return self._reader.get().look(picture)
+
+    def confirms(self, picture: RgbPicture, seen: Sequence[Box]) -> bool:
+        """See `Reader.confirms`."""
+        return self._reader.get().confirms(picture, seen)
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
         """See `Reader.read`."""
-        return self.read_all(picture) if self.has_text(picture) else []
+        return self.read_all(picture) if self.look(picture) else []
 
     def read_all(self, picture: RgbPicture) -> list[ReadText]:
         """See `Reader.read_all`; a page leaves 80 MB behind, which are given back."""

@@ -50,13 +50,15 @@ class PictureReading:
         self._passages: list[Passage] = []
 
     def add(self, frame: Segment) -> None:
-        if not self._reader.has_text(frame.content):
+        seen = self._reader.look(frame.content)
+        if not seen:
             return
         picture = self._in_detail(frame)
         # What looks like text in a photo is looked at again: reading takes twenty times as long.
         is_sure = picture is frame.content or looks_printed(frame.content)
-        read = self._reader.read_all if is_sure else self._reader.read
-        lines = [_relative(line, picture) for line in read(picture)]
+        if not is_sure and not self._reader.confirms(picture, seen):
+            return
+        lines = [_relative(line, picture) for line in self._reader.read_all(picture)]
         if not lines:
             return
         passage = Passage(lines, frame.start_s, frame.end_s, frame.place)

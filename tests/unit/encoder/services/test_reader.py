@@ -99,7 +99,7 @@ def test_small_letters_on_a_large_page_are_read(reader: Reader) -> None:
 
 def test_pictures_without_text_are_passed_over(reader: Reader) -> None:
     for picture in (blobs(), blobs(33, 700), np.zeros((20, 20, 3), np.uint8)):
-        assert not reader.has_text(picture)
+        assert reader.look(picture) == []
         assert reader.read(picture) == []
 
 
@@ -107,6 +107,16 @@ def test_text_on_a_photo_is_found(reader: Reader) -> None:
     photo = Image.fromarray(blobs())
     ImageDraw.Draw(photo).text((200, 220), "BAKERY", fill="white", font=ImageFont.load_default(48))
     assert [line.text for line in reader.read(np.asarray(photo))] == ["BAKERY"]
+
+
+def test_what_was_seen_in_a_copy_is_legible_in_the_photo_or_nowhere(reader: Reader) -> None:
+    photo = Image.fromarray(blobs(1280, 960))
+    ImageDraw.Draw(photo).text((400, 440), "BAKERY", fill="white", font=ImageFont.load_default(96))
+    seen = reader.look(np.asarray(photo.resize((640, 480))))
+    (corners,) = seen
+    assert corners.min(axis=0) == pytest.approx((400 / 1280, 440 / 960), abs=0.05)
+    assert reader.confirms(np.asarray(photo), seen)
+    assert not reader.confirms(blobs(1280, 960), seen)
 
 
 def test_limits_hold(ocr_folder: Path) -> None:
@@ -120,5 +130,5 @@ def test_a_reader_loads_on_first_use(tmp_path: Path, ocr_folder: Path) -> None:
     folder = tmp_path / "ocr"
     reader = LazyReader(folder, 1)
     folder.symlink_to(ocr_folder)
-    assert reader.has_text(np.asarray(page()))
+    assert reader.look(np.asarray(page()))
     assert [line.text for line in reader.read(np.asarray(page()))] == list(LINES)
