@@ -17,6 +17,7 @@ from search.filters.tree import (
     Or,
     Under,
     asks_for_paths,
+    leaves,
     within,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "Under",
     "asks_for_paths",
     "compile_filter",
+    "leaves",
     "matches",
     "parse_filter",
     "within",

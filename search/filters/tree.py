@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TypeAlias
@@ -190,21 +190,28 @@ class Under:
 Filter: TypeAlias = And | Or | Not | Compare | Under
 
 
+def leaves(filter: Filter) -> Iterator[Compare | Under]:
+    """All comparisons of a filter."""
+    match filter:
+        case And(parts) | Or(parts):
+            for operand in parts:
+                yield from leaves(operand)
+        case Not(operand):
+            yield from leaves(operand)
+        case leaf:
+            yield leaf
+
+
 def asks_for_paths(filter: Filter) -> bool:
     """Whether a filter compares whole paths anywhere.
 
     >>> asks_for_paths(Not(Compare("path", Operator.PREFIX, "/srv/")))
     True
     """
-    match filter:
-        case And(parts) | Or(parts):
-            return any(map(asks_for_paths, parts))
-        case Not(part):
-            return asks_for_paths(part)
-        case Compare():
-            return kind_of(filter.field) is FieldKind.PATHS
-        case Under():
-            return False
+    return any(
+        isinstance(leaf, Compare) and kind_of(leaf.field) is FieldKind.PATHS
+        for leaf in leaves(filter)
+    )
 
 
 def within(filter: Filter, folders: tuple[str, ...]) -> Filter:

@@ -58,6 +58,7 @@ class Query:
         folder_names: whether names of folders are words of their assets, as those of files are.
         only: what hits have to show, of what was read from the texts and anything shows.
         stacks: show nearly identical photos as one hit; segments never are.
+        within: all that whoever asks may see; the rest of the library might as well not be there.
     """
 
     items: Sequence[Item | Term]
@@ -79,6 +80,7 @@ class Query:
     rerank: bool = False
     only: Collection[Reading] = ()
     stacks: bool = True
+    within: Filter | None = None
 
     @property
     def terms(self) -> list[Term]:
