@@ -103,16 +103,15 @@ class SearchEngine:
         """The engine of what a filter lets through, which knows of nothing else; not closed."""
         with self._lock:
             if filter not in self._within:
-                encoders = {
-                    lane.encoder for lane in (self._lanes.home, *self._lanes.others.values())
-                }
-                apart = {e: e.apart() if isinstance(e, QueryEncoder) else e for e in encoders}
+                others = self._lanes.others
+                encoders = [lane.encoder for lane in (self._lanes.home, *others.values())]
+                apart = {id(e): e.apart() if isinstance(e, QueryEncoder) else e for e in encoders}
                 self._within[filter] = SearchEngine(
-                    apart[self._lanes.home.encoder],
+                    apart[id(self.encoder)],
                     visible(self.store, filter),
                     self._today,
                     self._reranker,
-                    {m: apart[lane.encoder] for m, lane in self._lanes.others.items()},
+                    {modality: apart[id(lane.encoder)] for modality, lane in others.items()},
                     self._threads,
                 )
             return self._within[filter]

@@ -4,8 +4,8 @@ It answers as a store would that holds nothing else: what lies outside is not fo
 and not told from what does not exist. Of an asset with several locations only those count that
 pass the filter by themselves; the others stay when it is changed, and keep it when it is deleted.
 
-Three things are the whole store's: the constants of scores, which of more than `_MOST_TEXTS` texts
-or 1,000 names hold a question's words best, and which words are taken for misspelt.
+Three things are the whole store's: the constants of scores, when a file of a content was changed
+last, and which of more than `_MOST_TEXTS` texts or 1,000 names hold a question's words best.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 _MOST_TEXTS = 200
 _MOST_MEASURED = 1000
 _SIZES_S = 60.0
-_REMEDY = "Use tags or metadata that it lets through, or another key."
 
 
 def visible(store: VectorStore, within: Filter) -> Visible:
@@ -189,7 +188,10 @@ class Visible:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """Weighed by how rare words are in what is seen, so that no rank tells of other texts."""
+        """Weighed by how rare words are in what is seen, so that no rank tells of other texts.
+
+        Whether a word is taken for a misspelt one depends on all texts, so none is.
+        """
         hits = self._store.lexical(
             text,
             max(limit, _MOST_TEXTS),
@@ -203,8 +205,9 @@ class Visible:
         held = [wanted.intersection(terms(hit.snippet)) for hit in hits]
         frequencies = self.frequencies(wanted)
         weighed = [
-            hit._replace(cosine=1e-3 + sum(map(frequencies.rarity, hit_terms)))
+            hit._replace(cosine=sum(map(frequencies.rarity, hit_terms)))
             for hit, hit_terms in zip(hits, held, strict=True)
+            if hit_terms
         ]
         return sorted(weighed, key=lambda hit: (-hit.cosine, hit.segment_id))[:limit]
 
@@ -231,7 +234,7 @@ class Visible:
         for asset_id in ids:
             before, after = stored.get(asset_id), rows.get(asset_id)
             if (before and not self._seen(before)) or (after and self._seen(after) != after):
-                raise outside(after or before)
+                raise outside(asset_id)
         self._store.write(
             [_with_hidden(row, self._hidden(stored, row)) for row in assets], segments
         )
@@ -288,15 +291,19 @@ class VisibleFolder(Visible):
         assert isinstance(self._store, KeepsNames)
         named = self._store.named(text, MAX_FOUND)
         rows = self.assets([name_hit.segment_id for name_hit in named])
-        names = {asset_id: text_of(row).note for asset_id, row in rows.items()}
-        seen = [x._replace(note=names[x.segment_id]) for x in named if x.segment_id in names]
-        return seen[:limit]
+        names = {asset_id: text_of(row) for asset_id, row in rows.items()}
+        wanted = set(terms(text))  # as in `lexical`, no misspelt ones
+        hits = (x._replace(note=names[x.segment_id].note) for x in named if x.segment_id in names)
+        holding = (x for x in hits if not wanted.isdisjoint(terms(names[x.segment_id].text)))
+        return list(islice(holding, limit))
 
 
-def outside(row: AssetRow | None) -> OutsideError:
-    """The error for an asset that lies outside, or would: the same for both."""
-    name = row.asset_id if row else "It"
-    return OutsideError(f"{name} would lie outside of what this key may see.", _REMEDY)
+def outside(name: str) -> OutsideError:
+    """The error for what lies outside, or would: the same for both."""
+    return OutsideError(
+        f"{name} would lie outside of what this key may see.",
+        "Give it tags or metadata that the key's filter lets through, or use another key.",
+    )
 
 
 def _with_hidden(row: AssetRow, hidden: Sequence[str]) -> AssetRow:
