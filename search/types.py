@@ -49,6 +49,10 @@ class IngestRequest:
     """Hosts whose URLs may be fetched, instead of those of the settings."""
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Files and folders that were seen to vanish, by a folder around them."""
+    key: str = ""
+    """The id of the API's key that asks, if it has a filter."""
+    within: Mapping[str, JsonValue] | None = None
+    """That filter, in plain values: nothing outside it is read, changed or made."""
 
 
 @dataclass(frozen=True)

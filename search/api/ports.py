@@ -11,7 +11,7 @@ from typing import Protocol
 from encoder.types import Item, Modality, Role
 from search.query.deadline import Deadline
 from search.query.query import Query
-from search.types import IngestRequest, Labels, Prune, SearchResult
+from search.types import IngestRequest, JsonValue, Labels, Prune, SearchResult
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,9 @@ class Job:
     """Which assets without any file are removed at the end."""
     kinds: Sequence[str] = ()
     """The kinds of files that are asked for; empty for all."""
+    key: str = ""
+    within: Mapping[str, JsonValue] | None = None
+    """Both as in `search.types.IngestRequest`."""
     reason: str = ""
     """Why it failed."""
     waits_for: str = ""

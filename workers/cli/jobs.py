@@ -104,7 +104,9 @@ def _plan_anew(job: Job) -> str:
     from workers.jobs.planner import start_planner
     from workers.jobs.recovery import unseen_path
 
-    request = IngestRequest(job.paths, job.labels, job.prune, job.kinds, job.priority)
+    request = IngestRequest(
+        job.paths, job.labels, job.prune, job.kinds, job.priority, key=job.key, within=job.within
+    )
     restart = partial(_jobs().board.restart, job.job_id, request)
     if unseen := unseen_path(job.paths):
         restart(start_s=0.0)

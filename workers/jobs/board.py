@@ -176,6 +176,8 @@ class JobBoard:
             "labels": json.dumps(dict(request.labels)),
             "prune": request.prune if request.prune == "all" else int(request.prune),
             "kinds": json.dumps(list(request.kinds)),
+            "key": request.key,
+            "within": json.dumps(request.within),
         }
 
         def write() -> None:
@@ -306,6 +308,8 @@ def _job(job_id: str, facts: Mapping[str, str], now_s: float, counts: Mapping[st
         labels=json.loads(facts.get("labels", "{}")),
         prune="all" if facts.get("prune") == "all" else facts.get("prune") == "1",
         kinds=json.loads(facts.get("kinds", "[]")),
+        key=facts.get("key", ""),
+        within=json.loads(facts.get("within", "null")),
         reason=facts.get("reason", ""),
         waits_for=facts.get("waits_for", ""),
         planner=facts.get("planner", ""),

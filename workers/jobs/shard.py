@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from search.types import Labels, Prune
+from search.types import JsonValue, Labels, Prune
 from workers.pipeline.files import CLASSES
 
 PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
@@ -40,6 +41,8 @@ class Shard:
     """Which assets without any file are removed."""
     kinds: list[str] = field(default_factory=list)
     """The kinds of files that were requested; empty for all."""
+    within: Mapping[str, JsonValue] | None = None
+    """See `search.types.IngestRequest`."""
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))

@@ -167,6 +167,7 @@ class Work:
         labels: Labels,
         kinds: Sequence[str],
         _go_on: Callable[[], bool],
+        _within: object = None,
     ) -> IngestReport:
         self.calls += 1
         self.labels, self.kinds = labels, kinds
@@ -243,6 +244,7 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard,
         _labels: Labels,
         _kinds: Sequence[str],
         _go_on: Callable[[], bool],
+        _within: object = None,
     ) -> IngestReport:
         begun(paths)
         if "/a.txt" in paths:
@@ -277,6 +279,7 @@ def test_a_cancelled_job_ends_in_the_middle_of_a_shard(
         _labels: Labels,
         _kinds: Sequence[str],
         go_on: Callable[[], bool],
+        _within: object = None,
     ) -> IngestReport:
         begun(paths)
         assert go_on()
