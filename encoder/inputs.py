@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from encoder.types import (
     Waveform,
 )
 
+_CHANNELS = (1, 3, 4)
 _MAX_CHANNELS = 32
 # Samples per channel: fewer look like bins and frames, or features.
 _LEAST_STEREO, _LEAST_CHANNELS = 16, 1024
@@ -81,7 +82,7 @@ def read_arguments(
 def read_argument(
     name: str, value: Any, audio: AudioFormat, role: Role = DOCUMENT
 ) -> ArgumentItems:
-    """Validate one argument of ``encode_multimodal``: one value, or a list of them.
+    """Validate one argument of ``encode_multimodal``: one value, or several.
 
     Raises:
         InputError: names the argument (``image[2]``), what came and what is wanted.
@@ -89,11 +90,8 @@ def read_argument(
     """
     # What a plug-in's content looks like is up to its tower; `prepare` validates it.
     read = _READERS.get(name)
-    if isinstance(value, np.ndarray):
-        single = name != IMAGE or value.ndim != 4
-    else:
-        single = not isinstance(value, list) and (not isinstance(value, tuple) or name == VIDEO)
-    values = [value] if single else list(value)
+    several = _several(name, value)
+    single, values = several is None, [value] if several is None else several
     if not values:
         raise InputError(name, got="an empty list", wanted="at least one item")
     labels = [name] if single else [f"{name}[{i}]" for i in range(len(values))]
@@ -102,6 +100,30 @@ def read_argument(
         for label, value in zip(labels, values, strict=True)
     ]
     return ArgumentItems([Item(Modality(name), content, role) for content in contents], single)
+
+
+def _several(name: str, value: Any) -> list[Any] | None:
+    """The values in a list, a table's column, a generator or a batch; None for one value."""
+    if isinstance(value, list):
+        return value
+    if name not in _READERS:  # only its tower knows what else could be several
+        return list(value) if isinstance(value, tuple) else None
+    n_axes = getattr(value, "ndim", None)  # an array, a tensor, a column of a table
+    if n_axes is not None:
+        is_numeric = getattr(value.dtype, "kind", "f") in "biufc"
+        holds_items = n_axes == 1 and (name == TEXT or not is_numeric)
+        return list(value) if holds_items or (name == IMAGE and n_axes == 4) else None
+    if isinstance(value, tuple):
+        is_pair = name == VIDEO or (name == AUDIO and _is_rated(value))
+        return None if is_pair else list(value)
+    is_single = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+    return None if is_single else list(value)
+
+
+def _is_rated(value: Any) -> bool:
+    """Whether this is ``(samples, rate)``."""
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    return is_pair and isinstance(value[1], int | np.integer) and hasattr(value[0], "__array__")
 
 
 def read_text(label: str, value: Any, _: AudioFormat) -> str:
@@ -126,12 +148,16 @@ def read_image(label: str, value: Any, _: AudioFormat) -> NDArray[np.uint8]:
 
 
 def _rgb(label: str, array: NDArray[Any]) -> NDArray[np.uint8]:
-    expected = "uint8 or float 0..1, [height, width] or [height, width, 1 | 3 | 4]"
+    expected = (
+        "uint8 or float 0..1, [height, width], [height, width, 1 | 3 | 4] or "
+        "[1 | 3 | 4, height, width]"
+    )
     if array.ndim == 2:
         array = array[:, :, None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
-        hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise InputError(label, got=f"shape {array.shape}", wanted=expected + hint)
+    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim != 3 or array.shape[2] not in _CHANNELS or 0 in array.shape:
+        raise InputError(label, got=f"shape {array.shape}", wanted=expected)
     pixels = _as_uint8(label, array, expected)
     if pixels.shape[2] == 4:
         alpha = pixels[:, :, 3:].astype(np.float32) / 255
@@ -155,7 +181,7 @@ def _as_uint8(label: str, array: NDArray[Any], expected: str) -> NDArray[np.uint
 
 
 def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform:
-    """A path, a `Waveform` or an array that ``audio`` describes.
+    """A path, a `Waveform`, ``(samples, rate)`` or an array that ``audio`` describes.
 
     An array that is a spectrogram is turned back into sound.
     """
@@ -163,6 +189,8 @@ def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform:
 
     if isinstance(value, str | Path):
         return load_sound(_existing(label, value))
+    if _is_rated(value):
+        value = Waveform(value[0], int(value[1]))
     if isinstance(value, Waveform):
         rate = AudioFormat(value.sampling_rate).sampling_rate
         return Waveform(_mono(label, np.asarray(value.samples)), rate)

@@ -20,6 +20,7 @@ from encoder.media.spectrogram import SpectrogramLayout
 from encoder.models.lanes import read_lanes, written_lanes
 from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
+from encoder.system.progress import progress_bar
 from encoder.towers.base import Encoded, EncoderObserver, TextStats, loaded
 from encoder.towers.dispatch import prepare_all
 from encoder.towers.tokens import TokenTower
@@ -34,6 +35,8 @@ from encoder.types import (
     Modality,
     Role,
 )
+
+_ITEMS_A_STEP = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,15 +222,20 @@ class MultiModalEncoder:
         fmax: float | None = None,
         power: float | str = 2.0,
         return_stats: bool = False,
+        progress: bool = False,
         **others: Any,
     ) -> MultiModalEmbeddings:
-        """Encode any non-empty combination; each argument takes one value or a list.
+        """Encode any non-empty combination; each argument takes one value or many.
+
+        Many are a list, a generator, or a column of a table (a NumPy array, a pandas `Series`).
 
         Args:
             text: str.
-            image: uint8 or float 0..1 [h, w], [h, w, 1 | 3 | 4] or [n, h, w, c]; PIL image; path.
-            audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a `Waveform`,
-                or, with ``audio_kind="spectrogram"``, a spectrogram by librosa [bins, frames].
+            image: uint8 or float 0..1 [h, w] or [h, w, 1 | 3 | 4], or with channels first, as in
+                torch; a batch of these; PIL image; path.
+            audio: samples [n] or [channels, n] (float in [-1, 1] or int16), ``(samples, rate)`` as
+                librosa and soundfile return them, a path, a `Waveform`, or, with
+                ``audio_kind="spectrogram"``, a spectrogram by librosa [bins, frames].
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
             role: "query" for what is searched with, "document" for what is to be found. Matters
                 to models that encode the two differently, such as E5.
@@ -240,6 +248,7 @@ class MultiModalEncoder:
             fmax: where they end; None for half of the sampling rate.
             power: 2 for a spectrogram of power, 1 of magnitude, ``"db"`` of decibels.
             return_stats: also count what the gate saved, in ``stats``.
+            progress: show a bar on a terminal or in a notebook.
             others: registered modalities by name.
 
         Raises:
@@ -250,13 +259,21 @@ class MultiModalEncoder:
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
         batches = read_arguments(values, AudioFormat(sampling_rate, audio_kind, layout), role)
         flat = [item for batch in batches.values() for item in batch.items]
-        encoded_kinds = self._encoded(flat)
         first_rows: dict[int, Embeddings] = {}
-        for places, encoded in encoded_kinds:
-            first_rows.update(zip(places, encoded.rows[:, 0], strict=True))
+        counted: list[TextStats | None] = []
+        n_at_once = _ITEMS_A_STEP if progress else len(flat)
+        starts = range(0, len(flat), n_at_once)
+        with progress_bar("Encoding", len(starts), show=progress) as advance:
+            for start in starts:
+                end = min(start + n_at_once, len(flat))
+                for places, encoded in self._encoded(flat[start:end]):
+                    at = (start + place for place in places)
+                    first_rows.update(zip(at, encoded.rows[:, 0], strict=True))
+                    counted.append(encoded.stats)
+                advance(f"{end:,} of {len(flat):,}")
         rows = (first_rows[index] for index in range(len(flat)))
         stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
-        stats = next((encoded.stats for _, encoded in encoded_kinds if encoded.stats), None)
+        stats = TextStats.join([stats for stats in counted if stats])
         return MultiModalEmbeddings(
             {m: e[0] if batches[m].single else e for m, e in stacked.items()},
             stats if return_stats else None,

@@ -1,6 +1,6 @@
 """Encode files where they lie, with Ray Data or Daft, and bring the embeddings to one store.
 
-    pip install 'anymodal[parquet]' "ray[data]" daft
+    pip install -e '.[parquet]' "ray[data]" daft
     python -m examples.cluster ray ~/Pictures exports
     for folder in exports/*; do anymodal store import "$folder" --store ./library; done
 

@@ -29,7 +29,7 @@ from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
-from search.ranking.explain import explain_hit
+from search.ranking.explain import explain_hit, explain_query
 from search.ranking.fusion import content_of, fuse_terms
 from search.ranking.grouping import Group, diversify
 from search.ranking.hits import hit_of, shown_location
@@ -168,7 +168,7 @@ class SearchEngine:
         depth = max((shot.rank for shot in shots), default=0)
         reached = Reached(depth, verdict.best, verdict.last, verdict.is_over)
         cursor = request.page.cursor((shot.key for shot in shots), reached) if follows else ""
-        explained = finder.explain() if query.explain else None
+        explained = explain_query(request, finder.n_seen) if query.explain else None
         latency_s = progress.timer.latency_s()
         result = SearchResult(
             hits,
@@ -211,7 +211,7 @@ class SearchEngine:
         with progress.stage("plan"):
             planned = _within(planned, asked, progress)
             page = read_page(query, next(iter(asked.values())).fused.direction)
-            planned = planned.beyond(page.depth)
+            planned = planned.beyond(page.reached.depth)
             space = self._lanes.space({modality: lane.space for modality, lane in asked.items()})
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             in_words = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
@@ -224,7 +224,7 @@ class SearchEngine:
                         self._threads, self._sizes.among, query.filter, asked
                     )
                     threshold = threshold_among(n_segments)
-                    verdict = Verdict(threshold, page.best, page.last, page.is_over)
+                    verdict = Verdict(threshold, *page.reached[1:])
         return Request(
             query=query,
             plan=planned,
@@ -361,7 +361,7 @@ class SearchEngine:
         return hits
 
     def _hit(self, group: Group, finder: Finder, request: Request) -> Hit:
-        row = finder.row(group)
+        row = finder.pools.row(group)
         return hit_of(group, row, shown_location(row.locations), request.plan.words)
 
     def _explain(self, groups: Sequence[Group], request: Request) -> list[Explanation]:

@@ -29,7 +29,6 @@ class MeasuresSpace(Protocol):
 
     def measured_space(self) -> Space:
         """The space with a bank and constants."""
-        ...
 
 
 class SearchedLane:
@@ -57,7 +56,7 @@ class SearchedLane:
 
         What a model does not ship of it is measured at first.
         """
-        state, space = self.store.scoring(self.name), self._measured()
+        state, space = self.store.calibrations.scoring(self.name), self._measured()
         if state is not self._scored_by[0] or space is not self._scored_by[1]:
             self._scored_by = (state, space, _with_scoring(state, space))
         return self._scored_by[2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from encoder.types import Modality
@@ -358,3 +360,10 @@ class ScoredSegment(NamedTuple):
     def key(self) -> str:
         """See `row_key`."""
         return row_key(self.segment_id, self.row)
+
+
+SAID = ScoredSegment._fields[4:]
+"""What a segment says of itself, and at last the number of its row: the last fields of both."""
+said_of = attrgetter(*SAID)
+modality_named = lru_cache(64)(Modality)
+"""The modality of a name that is stored, checked once."""

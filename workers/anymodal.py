@@ -55,6 +55,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'anymodal' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def main() -> None:
     """The command. It imports nothing from the working folder, whose `search.py` is the user's."""
     working_folder = Path.cwd()

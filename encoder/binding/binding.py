@@ -108,7 +108,6 @@ class FeatureTower(Protocol):
 
     def features(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
         """The features to bind instead of the tower's rows, float32 [len(batch), n_features]."""
-        ...
 
 
 def features_of(tower: PluginTower, batch: Sequence[Prepared]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from encoder.models.spec import ModelSpec
 from encoder.prepare.hub.prepare import prepare_hub
 from encoder.space import space_of_gate
 from encoder.system.cache import hold
-from encoder.system.extras import is_installed
+from encoder.system.extras import install_command, is_installed
 from encoder.towers.model import Model
 
 _RECIPE = 2
@@ -189,7 +189,7 @@ def _require_tools(spec: ModelSpec, precision: str) -> None:
         raise MissingExtraError(
             f"Preparing {spec} in {precision}",
             missing,
-            f"pip install 'anymodal[torch]', then `anymodal models prepare {spec} "
+            f"{install_command('torch')}, then `anymodal models prepare {spec} "
             f"--precision {precision}`",
         )
 

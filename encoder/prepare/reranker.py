@@ -18,7 +18,7 @@ from encoder.models.spec import ModelSpec
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.prepared import tell
-from encoder.system.extras import is_installed
+from encoder.system.extras import install_command, is_installed
 
 _PRECISION = "int8 pairs"
 """Not a precision of models that embed, so that neither is taken for the other."""
@@ -61,7 +61,7 @@ def _require_tools(name: str) -> None:
         raise MissingExtraError(
             f"Preparing {name}",
             missing,
-            f"pip install 'anymodal[torch]', or name a folder with {GRAPH} and {TOKENIZER}",
+            f"{install_command('torch')}, or name a folder with {GRAPH} and {TOKENIZER}",
         )
 
 

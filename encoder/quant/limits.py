@@ -18,6 +18,8 @@ from encoder.quant.schemes import Scheme
 TENSORRT_BLOCKS = (128, 64)
 """Block sizes of INT4, largest first."""
 
+_LEAST_BITS = 3
+"""Of the narrowest scheme."""
 _UNITS = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9,
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
@@ -44,7 +46,7 @@ def parse_budget(
         budget: ``"1/8"``, ``"12.5%"``, ``"8x"`` or a float below 1 are of ``fp32_nbytes``;
             ``"12MB"``, ``"12 MiB"`` or an integer are bytes.
         fp32_nbytes: of the whole model before quantization.
-        bits: instead of ``budget``, the average over all values of the model.
+        bits: instead of ``budget``, the average over all values of the model, up to 32.
 
     Raises:
         InputError: neither or both are given, or the budget is not above 0 or cannot be parsed.
@@ -58,12 +60,16 @@ def parse_budget(
         raise InputError(
             "budget", got=f"budget={budget!r}, bits={bits!r}", wanted="exactly one of them"
         )
+    if bits is not None and not (isinstance(bits, int | float) and _LEAST_BITS <= bits <= 32):
+        raise InputError(
+            "bits", got=repr(bits), wanted=f"a number from {_LEAST_BITS} to 32, an FP32's"
+        )
     nbytes = fp32_nbytes * bits / 32 if bits is not None else _read(budget, fp32_nbytes)
     if nbytes is None or not 1 <= nbytes < float("inf"):
         raise InputError(
             "bits" if budget is None else "budget",
             got=repr(bits if budget is None else budget),
-            wanted='a size such as "1/8", "8x", "12.5%", "12MB" or bytes; or bits above 0',
+            wanted='a size such as "1/8", "8x", "12.5%", "12MB" or bytes',
         )
     return int(nbytes + _ROUNDING)
 

@@ -35,11 +35,11 @@ from encoder.quant.quantized import (
     load_quantized,
     model_nbytes,
 )
-from encoder.quant.report import progress_bar
 from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.sensitivity import analyze, choose_objective, loss_of
 from encoder.quant.synthetic import example_for, synthetic
 from encoder.quant.uses import plain
+from encoder.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from encoder.quant.export_onnx import ExportReport
@@ -73,7 +73,7 @@ class Quantizer:
         progress: show a bar on a terminal.
 
     Raises:
-        InputError: weights that are not finite, or too little calibration data.
+        InputError: not a module, weights that are not finite, or too little calibration data.
 
     >>> import torch
     >>> from encoder import Quantizer
@@ -164,12 +164,12 @@ class Quantizer:
             config: ``auto`` chooses by measured sensitivity; or one scheme for all layers
                 (``int8``); or a scheme for each layer name or pattern, the others stay FP32.
             budget: for ``auto``, the size of the whole model: ``"1/8"``, ``"12MB"`` or bytes.
-            bits: the same as an average per parameter, counting everything.
+            bits: the same as an average per parameter, counting everything; 3 to 32.
             max_loss: make the smallest model whose measured loss is at most this. Without any of
                 the three it is `AUTO_LOSS`.
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
             target: the runtime that will run it: only schemes that it takes are chosen, see
-                `allocation.targets`. None for whatever is smallest.
+                `limits.Target`. None for whatever is smallest.
 
         Raises:
             InputError: settings that contradict each other, or a scheme that ``target`` does not
@@ -339,6 +339,8 @@ class Quantizer:
 
 def _evaluating(model: nn.Module) -> nn.Module:
     """A twin in evaluation mode that shares the model's tensors."""
+    if not isinstance(model, nn.Module):
+        raise InputError("model", got=f"a {type(model).__name__}", wanted="a torch.nn.Module")
     own = [value for module in model.modules() for value in vars(module).values()]
     tensors = [x for x in (*model.parameters(), *model.buffers(), *own) if isinstance(x, Tensor)]
     shared: dict[int, Any] = {

@@ -1,20 +1,23 @@
-"""The results of a sensitivity analysis as a table, a picture or a file; and a progress bar."""
+"""The results of a sensitivity analysis as a table, a picture or a file."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
 from encoder.quant.allocate import Option
 from encoder.quant.schemes import FP32, Scheme
-from encoder.system.extras import require
+from encoder.system.extras import is_installed, require
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,10 @@ class SensitivityReport:
         """
         return render(self, color=color)
 
+    def _repr_html_(self) -> str:
+        """The table in a notebook; and the plot, if matplotlib is installed."""
+        return as_html(self)
+
     def plot(self, path: str | Path) -> Path:
         """Draw layers by schemes into a ``.png``, ``.svg`` or ``.pdf``; see `report.plot`.
 
@@ -134,6 +141,25 @@ _MIN_WIDTH, _LAYER_WIDTH, _COLUMN_WIDTH = 60, 48, 10
 
 def render(report: SensitivityReport, *, color: bool | None = None) -> str:
     """One line for each layer, one column for each scheme; losses with two digits."""
+    colored = sys.stdout.isatty() if color is None else color
+    text = StringIO()
+    _print(report, file=text, force_terminal=colored, no_color=not colored)
+    return text.getvalue()
+
+
+def as_html(report: SensitivityReport) -> str:
+    """The same for a notebook; and the plot, if matplotlib is installed."""
+    screen = _print(report, file=StringIO(), force_terminal=True, record=True)
+    table = screen.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    if not is_installed("matplotlib"):
+        return table
+    with TemporaryDirectory() as folder:
+        drawn = draw(report, Path(folder) / "plot.svg").read_text()
+    return table + drawn[drawn.index("<svg") :]
+
+
+def _print(report: SensitivityReport, **options: Any) -> Console:
+    """Print the table and its notes on a console with these options."""
     from rich.console import Console
     from rich.table import Table
 
@@ -154,15 +180,13 @@ def render(report: SensitivityReport, *, color: bool | None = None) -> str:
         first = cells[name, FP32]
         losses = [_loss(row.loss) if row else "" for row in cells_of_layer]
         table.add_row(name, first.kind, f"{first.nbytes / 1000:,.0f}", *losses)
-    colored = sys.stdout.isatty() if color is None else color
-    text = StringIO()
     width = max(_MIN_WIDTH, _LAYER_WIDTH + _COLUMN_WIDTH * (len(schemes) + 2))
-    console = Console(file=text, force_terminal=colored, no_color=not colored, width=width)
+    console = Console(width=width, **options)
     console.print(table)
     shared = dict.fromkeys(f"{row.scheme.name}: {row.note}" for row in report.rows if row.note)
     for line in (*shared, *report.notes, *(f"stays FP32: {name}" for name in report.unsupported)):
         console.print(line, markup=False, highlight=False)
-    return text.getvalue()
+    return console
 
 
 def _loss(loss: float) -> str:
@@ -229,30 +253,3 @@ def _draw_sizes(axes: Any, report: SensitivityReport) -> None:
     axes.barh(range(len(whole)), [row.nbytes / 1e6 for row in whole], color="#bbbbbb", height=0.7)
     axes.set_xlabel("size in FP32, MB")
     axes.tick_params(axis="y", length=0)
-
-
-Advance = Callable[[str], None]
-"""Called after each step with its name."""
-
-
-@contextmanager
-def progress_bar(title: str, n_steps: int, *, show: bool) -> Iterator[Advance]:
-    """Show the progress of a long task; yields the function that counts its steps."""
-    if not (show and n_steps and sys.stderr.isatty()):
-        yield lambda _step: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[step]}"),
-    )
-    # the command line's stderr shows escape sequences instead of passing them on
-    screen = Console(file=getattr(sys.stderr, "unfiltered", sys.stderr))
-    with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task(title, total=n_steps, step="")
-        yield lambda step: bar.update(task, advance=1, step=step)

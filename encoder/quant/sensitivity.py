@@ -32,10 +32,11 @@ from encoder.quant.fisher import lookup_grams
 from encoder.quant.inputs import Gram, execution_order, grams
 from encoder.quant.layers import Layer, changed, some_layers, unsupported
 from encoder.quant.quantized import model_nbytes
-from encoder.quant.report import Row, SensitivityReport, progress_bar, width
+from encoder.quant.report import Row, SensitivityReport, width
 from encoder.quant.rounding import gptq
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 from encoder.quant.uses import lookups
+from encoder.system.progress import progress_bar
 
 Rounding = Literal["gptq", "hqq"]
 """How weights are rounded: fitted to the data, or without it."""

@@ -26,7 +26,6 @@ class Session(Protocol):
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """Run the network once: arrays by input name to the outputs in the network's order."""
-        ...
 
 
 @runtime_checkable
@@ -35,7 +34,6 @@ class ManyRuns(Session, Protocol):
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
         """The outputs for each of the inputs, in order."""
-        ...
 
 
 def run_all(session: Session, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:

@@ -102,14 +102,12 @@ class EncoderObserver(Protocol):
 
     def loaded(self, part: str, seconds: float) -> None:
         """A part was loaded: ``model`` as a whole, or the tower of a modality on its first use."""
-        ...
 
     def encoded(self, modality: str, lengths: Sequence[int], kept: int) -> None:
         """A batch ran; ``lengths`` are its items' lengths without padding (for text, in tokens).
 
         ``kept`` is how much of them was left after the last layer: all, but for merged tokens.
         """
-        ...
 
 
 Prepared = NDArray[np.generic]
@@ -128,14 +126,12 @@ class Tower(Protocol):
 
     def prepare(self, content: Any) -> Prepared:
         """Make an item's content ready (tokenize, resize, take a spectrogram), in any thread."""
-        ...
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """Embed prepared items of similar length; float32 unit rows, [len(batch), embed_dim].
 
         With ``n_rows``, [len(batch) * n_rows, embed_dim]: all rows of the first item, and so on.
         """
-        ...
 
 
 class PluginTower(Protocol):
@@ -145,7 +141,6 @@ class PluginTower(Protocol):
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded | Embeddings:
         """See `Tower.forward`; bare rows mean `Encoded(rows)`."""
-        ...
 
 
 def forward(tower: PluginTower, batch: Sequence[Prepared]) -> Encoded:

@@ -19,7 +19,6 @@ class TokenizedText(Protocol):
     @property
     def ids(self) -> list[int]:
         """Token ids, with the start and end marks."""
-        ...
 
 
 class Tokenizer(Protocol):
@@ -27,11 +26,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, /) -> TokenizedText:
         """Cut a text into tokens. Safe to call in threads."""
-        ...
 
     def decode(self, ids: list[int], /) -> str:
         """The text of token ids, without special tokens; empty where there is none."""
-        ...
 
 
 _LONG_CHARS = 1000
@@ -56,7 +53,6 @@ class TokenTower(Protocol):
 
     def window_lengths(self, content: str) -> list[int]:
         """The tokens of each window in which a text is encoded, with special tokens and prompt."""
-        ...
 
     def text_of(self, ids: Sequence[int]) -> str:
         """The text that these token ids stand for.
@@ -64,7 +60,6 @@ class TokenTower(Protocol):
         Raises:
             InputError: they are not what this model's tokenizer makes of a text.
         """
-        ...
 
 
 def readable(text: str) -> str:

@@ -101,6 +101,26 @@ def test_openai(url: str) -> None:
     assert MODEL in {model.id for model in client.models.list()}
 
 
+def test_openai_hears(url: str, folder: Path) -> None:
+    """What is spoken comes back as subtitles."""
+    speak = f"""
+import soundfile
+from encoder.system.cache import cache_home
+from examples.speech import Speaker
+speaker = Speaker(cache_home())
+said = speaker.say("How do I bake bread?")
+soundfile.write({str(folder / "said.wav")!r}, said, speaker.sampling_rate)
+"""
+    subprocess.run([BIN / "python", "-c", speak], check=True, cwd=ROOT)
+    openai = importlib.import_module("openai")
+    client = openai.OpenAI(api_key="any", base_url=f"{url}/v1")
+    with (folder / "said.wav").open("rb") as file:
+        said = client.audio.transcriptions.create(
+            model="whisper-1", file=file, response_format="srt"
+        )
+    assert "bread" in said.lower()
+
+
 def test_cohere_v1(url: str) -> None:
     cohere = importlib.import_module("cohere")
     client = cohere.Client("any", base_url=url)
@@ -163,6 +183,19 @@ def test_llama_index(url: str) -> None:
     embedding = llama_index.OpenAILikeEmbedding(
         model_name=MODEL, api_base=f"{url}/v1", api_key="any"
     )
+    documents = embedding.get_text_embedding_batch(TEXTS)
+    _check(documents, embedding.get_query_embedding(QUESTION))
+
+
+def test_ollama(url: str) -> None:
+    client = importlib.import_module("ollama").Client(host=url)
+    rows = client.embed(model=MODEL, input=[*TEXTS, QUESTION]).embeddings
+    _check(rows[:2], rows[2])
+
+
+def test_text_embeddings_inference(url: str) -> None:
+    llama_index = importlib.import_module("llama_index.embeddings.text_embeddings_inference")
+    embedding = llama_index.TextEmbeddingsInference(model_name=MODEL, base_url=url)
     documents = embedding.get_text_embedding_batch(TEXTS)
     _check(documents, embedding.get_query_embedding(QUESTION))
 
@@ -264,6 +297,19 @@ def test_a_generated_client_in_javascript(url: str, tmp_path: Path) -> None:
     _npm("install", folder=folder)
     _npm("run", "generate", "--", "--input", f"{url}/openapi.json", folder=folder)
     assert _npm("run", "search", "--", url, QUESTION, folder=folder).split()[0] == "0.txt"
+
+
+def test_openai_in_javascript(url: str, tmp_path: Path) -> None:
+    client = f"new OpenAI({{ baseURL: '{url}/v1', apiKey: 'any' }})"
+    sent = {"model": MODEL, "input": [*TEXTS, QUESTION]}
+    (tmp_path / "embed.mjs").write_text(
+        "import OpenAI from 'openai';\n"
+        f"const answer = await {client}.embeddings.create({json.dumps(sent)});\n"
+        "console.log(JSON.stringify(answer.data.map((row) => row.embedding)));\n"
+    )
+    _npm("install", "openai", folder=tmp_path)
+    rows = json.loads(_npm("exec", "--call", "node embed.mjs", folder=tmp_path))
+    _check(rows[:2], rows[2])
 
 
 def test_curl(url: str) -> None:

@@ -31,6 +31,7 @@ def create_app(services: Services) -> FastAPI:
         rerank,
         search,
         session,
+        transcriptions,
         uploads,
     )
 
@@ -39,7 +40,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    modules = (session, search, embeddings, rerank, models, uploads, assets, jobs, latency, health)
+    modules = (
+        session,
+        search,
+        embeddings,
+        rerank,
+        transcriptions,
+        models,
+        uploads,
+        assets,
+        jobs,
+        latency,
+        health,
+    )
     for module in modules:
         app.include_router(module.router)
     app.state.endpoints = [route for module in modules for route in module.router.routes]

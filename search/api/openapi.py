@@ -15,18 +15,23 @@ from search.api.schemas import AssetChange, JobRequest, SearchRequest
 from search.api.services import Services
 from search.api.vendors.cohere import EmbedRequest, EmbedV1Request, RerankRequest
 from search.api.vendors.openai import EmbeddingsRequest
+from search.api.vendors.text_servers import OllamaRequest, TeiRequest
 
 _REF = "#/components/schemas/{model}"
 _SIZED = {
     "EmbeddingsRequest": "dimensions",
     "EmbedRequest": "output_dimension",
     "EmbedV1Request": "output_dimension",
+    "OllamaRequest": "dimensions",
+    "TeiRequest": "dimensions",
 }
 _BODIES = (
     SearchRequest,
     EmbeddingsRequest,
     EmbedRequest,
     EmbedV1Request,
+    OllamaRequest,
+    TeiRequest,
     RerankRequest,
     JobRequest,
     AssetChange,

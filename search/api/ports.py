@@ -36,11 +36,9 @@ class RemoteFile(Protocol):
     @property
     def size_bytes(self) -> int:
         """Its size."""
-        ...
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes from ``start`` to before ``end``, read as they are asked for."""
-        ...
 
 
 class Decoder(Protocol):
@@ -52,7 +50,6 @@ class Decoder(Protocol):
         Raises:
             MediaError: it is not of this modality, corrupt, or over a limit.
         """
-        ...
 
     def decode_file(self, kind: str, data: bytes, name: str, label: str) -> Item:
         """A whole file of any kind as an item to encode.
@@ -67,7 +64,6 @@ class Decoder(Protocol):
             InputError: there is no such kind; the error names those that exist.
             MediaError: it is not of this kind, corrupt, or over a limit.
         """
-        ...
 
     def decode_url(self, kind: str, url: str, label: str) -> Item:
         """As `decode_file`, for a file to be fetched.
@@ -76,7 +72,6 @@ class Decoder(Protocol):
             InputError: there is no such kind, or the URL is not http(s).
             MediaError: it may not or cannot be fetched, or as in `decode_file`.
         """
-        ...
 
     def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
         """A small WebP preview of a file: of a film, at a given time; of a document, one page.
@@ -92,7 +87,6 @@ class Decoder(Protocol):
             UnsupportedMediaError: it has nothing to show.
             MediaError: it cannot be decoded.
         """
-        ...
 
     def unpacked(self, location: str, asset_id: str) -> AbstractContextManager[Path]:
         """A file in an archive, in a temporary folder for the length of the block.
@@ -104,7 +98,6 @@ class Decoder(Protocol):
         Raises:
             MediaError: it is gone or has changed.
         """
-        ...
 
     def remote(self, location: str, metadata: Labels) -> RemoteFile | None:
         """The file at a location of an object store; None if it is not what was stored.
@@ -113,7 +106,6 @@ class Decoder(Protocol):
             location: a location of the asset.
             metadata: the asset's.
         """
-        ...
 
     def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
         """A copy of the file at a location, in a temporary folder for the length of the block.
@@ -121,7 +113,6 @@ class Decoder(Protocol):
         Raises:
             MediaError: it is gone, has changed or is too large.
         """
-        ...
 
     def charset(self, path: Path, media_type: str) -> str:
         """The Python codec that ingest used to decode a text file.
@@ -129,7 +120,6 @@ class Decoder(Protocol):
         Raises:
             MediaError: it cannot be read.
         """
-        ...
 
 
 class Searches(Protocol):
@@ -138,15 +128,12 @@ class Searches(Protocol):
     @property
     def n_more(self) -> int:
         """The most processes beside this one."""
-        ...
 
     def search(self, query: Query, deadline: Deadline) -> SearchResult:
         """See `search.engine.SearchEngine.search`."""
-        ...
 
     def close(self) -> None:
         """End the processes and the threads of the engine."""
-        ...
 
 
 class TokenReader(Protocol):
@@ -155,11 +142,9 @@ class TokenReader(Protocol):
     @property
     def cuts(self) -> Sequence[int]:
         """Dimensions that an embedding may be cut to (Matryoshka); mostly none."""
-        ...
 
     def window_lengths(self, text: str, role: Role) -> list[int]:
         """The tokens of each window in which a text is encoded, with special tokens and prompt."""
-        ...
 
     def text_of_tokens(self, ids: Sequence[int]) -> str:
         """The text that token ids of the model stand for.
@@ -167,7 +152,6 @@ class TokenReader(Protocol):
         Raises:
             InputError: they are not what its tokenizer makes of a text.
         """
-        ...
 
 
 class FailedFile(Protocol):
@@ -176,17 +160,14 @@ class FailedFile(Protocol):
     @property
     def uri(self) -> str:
         """The path or URL."""
-        ...
 
     @property
     def error(self) -> str:
         """The name of the error's class."""
-        ...
 
     @property
     def reason(self) -> str:
         """What is wrong, and what to do."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -275,7 +256,6 @@ class Jobs(Protocol):
         Raises:
             InputError: there is no such kind.
         """
-        ...
 
     def status(self, job_id: str) -> Job:
         """The state of a job.
@@ -283,24 +263,18 @@ class Jobs(Protocol):
         Raises:
             NotFoundError: there is no such job.
         """
-        ...
 
     def failures(self, job_id: str) -> Iterable[FailedFile]:
         """The files of a job that were set aside, streamed."""
-        ...
 
     def recent(self) -> Sequence[Job]:
         """The jobs that are known, newest first."""
-        ...
 
     def cancel(self, job_id: str) -> bool:
         """Drop what has not begun; False if the job had ended. Raises NotFoundError."""
-        ...
 
     def ping(self) -> None:
         """Return if jobs can be accepted; raise `AnymodalError` if not."""
-        ...
 
     def close(self) -> None:
         """Begin nothing more in this process."""
-        ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache, lru_cache
 from itertools import chain
 
@@ -53,7 +53,14 @@ def words(text: str) -> list[str]:
     plain = folded(text)
     if _is_plain(plain):
         return [word[:_MAX_WORD_CHARS] for word in _PLAIN.findall(plain)]
-    return _specially(plain)
+    text_words: list[str] = []
+    for match in _pattern().finditer(plain):  # marks, or no spaces: five times slower
+        run, is_run = match[0], match.lastgroup == "run"
+        for at in range(len(run)) if is_run else ():
+            text_words += [run[at], run[at : at + 2]] if at + 1 < len(run) else [run[at]]
+        if not is_run:
+            text_words.append(run[:_MAX_WORD_CHARS])
+    return text_words
 
 
 def terms(text: str) -> list[str]:
@@ -78,6 +85,21 @@ def holds(text: str, query_terms: Collection[str]) -> bool:
     if _is_plain(plain) and max(map(len, query_terms), default=0) < _MAX_WORD_CHARS:
         return bool(query_terms) and _any_of(frozenset(query_terms)).search(plain) is not None
     return not set(query_terms).isdisjoint(terms(text))
+
+
+def starts(text: str, word: str, *, is_whole: bool) -> Iterator[int]:
+    """Where a word of a folded text is this one, or begins with it; many times faster than `re`.
+
+    >>> list(starts("a rain, rainy terrain", "rain", is_whole=False))
+    [2, 8]
+    """
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        goes_on = is_whole and text[end : end + 1].isalnum()
+        if not goes_on and not (at and text[at - 1].isalnum()):
+            yield at
+        at = text.find(word, at + 1)
 
 
 def beginning(word: str) -> str:
@@ -129,15 +151,11 @@ def _is_one_edit_away(word: str, other: str) -> bool:
 
 @lru_cache(64)
 def _any_of(query_terms: frozenset[str]) -> re.Pattern[str]:
-    patterns = (_as_pattern(word) for word in sorted(query_terms))
+    patterns = (  # a beginning matches words without digits
+        rf"{re.escape(word[: -len(_MARK)])}[^\W\d_]*" if word.endswith(_MARK) else re.escape(word)
+        for word in sorted(query_terms)
+    )
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(patterns)})(?![^\W_])")
-
-
-def _as_pattern(word: str) -> str:
-    """A beginning matches words without digits."""
-    if word.endswith(_MARK):
-        return rf"{re.escape(word[: -len(_MARK)])}[^\W\d_]*"
-    return re.escape(word)
 
 
 def folded(text: str) -> str:
@@ -152,19 +170,6 @@ def folded(text: str) -> str:
 def _is_plain(text: str) -> bool:
     """Whether `re` finds the words of this folded text."""
     return text.isascii() or not _special().search("".join(set(text)))
-
-
-def _specially(text: str) -> list[str]:
-    """Words of a text with marks or without spaces; five times slower."""
-    text_words: list[str] = []
-    for match in _pattern().finditer(text):
-        if match.lastgroup == "run":
-            run = match[0]
-            for at in range(len(run)):
-                text_words += [run[at], run[at : at + 2]] if at + 1 < len(run) else [run[at]]
-        else:
-            text_words.append(match[0][:_MAX_WORD_CHARS])
-    return text_words
 
 
 @cache

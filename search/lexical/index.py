@@ -7,12 +7,9 @@ without scoring all; bm25s, SQLite's FTS5 and rank-bm25 each lack one of these.
 from __future__ import annotations
 
 import math
-import shutil
-import weakref
 from collections.abc import Collection, Iterable, Sequence
 from itertools import compress
 from pathlib import Path
-from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,23 +54,15 @@ class WordIndex:
     Changes become visible with the next `commit`.
 
     Args:
-        in_memory: keep the index in memory, instead of in files that are removed with the object.
-        folder: keep the index in this folder, which can already have one, for later objects too.
-        shared: other processes write to the folder too, one at a time; see `reload`.
+        folder: keeps the index, and can already have one; other processes write to it too, one at
+            a time, see `reload`. Without a folder, it is in memory.
         has_numbers: keep `IndexedText.asset_no`.
 
     Raises:
         ValueError, OSError: the folder has something other than such an index.
     """
 
-    def __init__(
-        self,
-        *,
-        in_memory: bool = False,
-        folder: Path | None = None,
-        shared: bool = False,
-        has_numbers: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path | None = None, *, has_numbers: bool = False) -> None:
         import tantivy
 
         builder = tantivy.SchemaBuilder()
@@ -86,11 +75,9 @@ class WordIndex:
         if has_numbers:
             builder.add_integer_field("asset_no", fast=True)
         self._schema = builder.build()
-        passing = "" if in_memory or folder else mkdtemp(prefix="anymodal-words-")
-        self._index = tantivy.Index(self._schema, path=str(folder or "") or passing or None)
-        self.close = weakref.finalize(self, shutil.rmtree, passing, ignore_errors=True)
-        self._shared, self._has_numbers = shared, has_numbers
-        self._kept: tantivy.IndexWriter | None = None if shared else self._new_writer()
+        self._index = tantivy.Index(self._schema, path=str(folder) if folder else None)
+        self._is_shared, self._has_numbers = folder is not None, has_numbers
+        self._kept: tantivy.IndexWriter | None = None
         self._searcher = self._index.searcher()
         self._lock = Lock()
         self._is_changed = False
@@ -116,7 +103,7 @@ class WordIndex:
         with self._lock:
             if self._is_changed:
                 self._writer.commit()
-                if self._shared:  # the writer locks the folder; merges end with it
+                if self._is_shared:  # the writer locks the folder; merges end with it
                     self._writer.wait_merging_threads()
                     self._kept = None
                 self._read_again()
@@ -133,11 +120,9 @@ class WordIndex:
 
     @property
     def _writer(self) -> tantivy.IndexWriter:
-        self._kept = self._kept or self._new_writer()
+        if self._kept is None:
+            self._kept = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
         return self._kept
-
-    def _new_writer(self) -> tantivy.IndexWriter:
-        return self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
     def find(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -49,14 +49,22 @@ def names_of(row: AssetRow) -> AssetNames:
 
 
 def written_names(row: AssetRow) -> tuple[list[str], list[str]]:
-    """An asset's own names, as they are written, and those of its folders."""
+    """An asset's own names, as they are written, and those of its folders.
+
+    Its own are also its title, caption and tags, when it was made, and where it was taken.
+    """
     files, folders = [], []
     for uri in row.locations[:_MAX_LOCATIONS]:
         path = unquote(uri) if "://" in uri else uri
         folder, _, name = path.rpartition("/")
         files.append(name)
         folders.append(folder)
-    return [*files, *_said(row)], folders
+    said = [str(row.metadata.get(name, "")) for name in ("title", "caption", "created")]
+    for name in ("tags", "places"):
+        value = row.metadata.get(name)
+        if isinstance(value, list | tuple):
+            said += map(str, value)
+    return [*files, *said], folders
 
 
 def text_of(row: AssetRow) -> IndexedText:
@@ -152,13 +160,3 @@ def _has_number(word: str, name_words: Collection[str]) -> bool:
         for name_word in name_words
         if name_word.isdecimal()
     )
-
-
-def _said(row: AssetRow) -> Iterator[str]:
-    """Its title, caption and tags, when it was made, and the names of where it was taken."""
-    for name in ("title", "caption", "created"):
-        yield str(row.metadata.get(name, ""))
-    for name in ("tags", "places"):
-        value = row.metadata.get(name)
-        if isinstance(value, list | tuple):
-            yield from map(str, value)

@@ -22,6 +22,7 @@ from search.lexical.analysis import (
     folded,
     holds_alike,
     is_spaced,
+    starts,
     words,
 )
 
@@ -80,14 +81,12 @@ class QueryWords:
     def _words(self) -> Sequence[_Word]:
         quoted = phrases(self.text)
         rest = _QUOTED.sub(" ", self.text) if quoted else self.text
+        rarity = self.frequencies.rarity
+        of_phrases = [(phrase, dict.fromkeys(words(phrase))) for phrase in quoted]
         return [
-            *(self._phrase(phrase) for phrase in quoted if words(phrase)),
+            *(_Word(_in_one_line(folded(p)), sum(map(rarity, of))) for p, of in of_phrases if of),
             *(self._word(word) for word in dict.fromkeys(words(rest))),
         ]
-
-    def _phrase(self, phrase: str) -> _Word:
-        weight = sum(map(self.frequencies.rarity, dict.fromkeys(words(phrase))))
-        return _Word(_in_one_line(folded(phrase)), weight)
 
     def _word(self, word: str) -> _Word:
         begins = beginning(word)
@@ -122,22 +121,12 @@ def _in_one_line(text: str) -> str:
 
 
 def _part_of(word: _Word, text: str, place: int) -> float:
-    if word.text in text and (not word.is_bounded or _holds(text, word.text, is_whole=True)):
+    if word.text in text and not word.is_bounded:
         return 1.0
-    if word.begins and word.begins in text and _holds(text, word.begins, is_whole=False):
+    if next(starts(text, word.text, is_whole=True), None) is not None:
+        return 1.0
+    if word.begins and next(starts(text, word.begins, is_whole=False), None) is not None:
         return _BEGINS
     if word.is_unknown and place < _N_LOOKED_AT and holds_alike(set(words(text)), word.text):
         return _MISSPELT
     return 0.0
-
-
-def _holds(text: str, word: str, *, is_whole: bool) -> bool:
-    """Whether a text has a word, or a word that begins so; many times faster than by `re`."""
-    at = text.find(word)
-    while at >= 0:
-        end = at + len(word)
-        starts = at == 0 or not text[at - 1].isalnum()
-        if starts and (not is_whole or end == len(text) or not text[end].isalnum()):
-            return True
-        at = text.find(word, at + 1)
-    return False

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder.errors import InputError
 from encoder.types import Embeddings
@@ -40,9 +39,13 @@ _STEP = 1 / 512
 
 
 class Reached(NamedTuple):
-    """What a page leaves to the next one: see `Page`."""
+    """What a page leaves to the next one.
 
-    depth: int
+    Its last hit was the candidate at the rank ``depth``. ``best``, ``last`` and ``is_over`` are
+    those of `search.ranking.verdict.Verdict` behind it.
+    """
+
+    depth: int = 0
     best: float = -math.inf
     last: float = 1.0
     is_over: bool = False
@@ -50,17 +53,11 @@ class Reached(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """The hits of earlier pages; the last of them was the candidate at the rank ``depth``.
-
-    ``best``, ``last`` and ``is_over`` are those of `search.ranking.verdict.Verdict` behind them.
-    """
+    """The hits of earlier pages, and what these reached."""
 
     digest: bytes
     signature: bytes
-    depth: int = 0
-    best: float = -math.inf
-    last: float = 1.0
-    is_over: bool = False
+    reached: Reached = field(default_factory=Reached)
     shown: frozenset[bytes] = field(default_factory=frozenset)
 
     def has_shown(self, key: str) -> bool:
@@ -75,8 +72,7 @@ class Page:
         all_shown = self.shown.union(map(_short, keys))
         if len(all_shown) > MAX_SHOWN:
             return ""
-        depth, best, last, is_over = after
-        reached = _REACHED.pack(max(self.depth, depth), best, last, is_over)
+        reached = _REACHED.pack(*after._replace(depth=max(self.reached.depth, after.depth)))
         packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(all_shown)])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -101,18 +97,24 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     n_signed = len(first.signature)
     packed = _packed(query, first.digest, n_signed)
     tail, body = _HEAD_BYTES + n_signed, _HEAD_BYTES + n_signed + _REACHED.size
-    if not _alike(packed[_HEAD_BYTES:tail], first.signature):
+    signatures = np.frombuffer(packed[_HEAD_BYTES:tail] + first.signature, np.int8)
+    steps = signatures.reshape(2, n_signed).astype(np.int16)
+    if np.abs(steps[0] - steps[1]).max(initial=0) > 1:
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
-    depth, best, last, is_over = _REACHED.unpack(packed[tail:body])
-    if math.isnan(best) or not 0 <= last <= 1:
+    reached = Reached(*_REACHED.unpack(packed[tail:body]))
+    if math.isnan(reached.best) or not 0 <= reached.last <= 1:
         raise _refused(query.cursor, "which is not a cursor")
-    return Page(first.digest, first.signature, depth, best, last, is_over, frozenset(keys))
+    return Page(first.digest, first.signature, reached, frozenset(keys))
 
 
 def _packed(query: Query, digest: bytes, n_signed: int) -> bytes:
     """What a cursor holds, if its form is right and it is of this query."""
-    packed = _unpack(query.cursor)
+    padded = query.cursor + "=" * (-len(query.cursor) % 4)
+    try:
+        packed = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused(query.cursor, "which is not a cursor") from None
     n_key_bytes = len(packed) - _HEAD_BYTES - n_signed - _REACHED.size
     if packed[:1] != _VERSION or n_key_bytes < 0 or n_key_bytes % _KEY_BYTES:
         raise _refused(query.cursor, "which is not a cursor")
@@ -128,13 +130,6 @@ def _refused(cursor: str, why: str) -> InputError:
         got=f"{excerpt!r}, {why}",
         wanted="the previous page's next_cursor, with the same query",
     )
-
-
-def _unpack(cursor: str) -> bytes:
-    try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise _refused(cursor, "which is not a cursor") from None
 
 
 def _short(key: str) -> bytes:
@@ -162,10 +157,3 @@ def _signature(direction: Embeddings) -> bytes:
     """The items, as some rounded numbers of their direction."""
     steps = np.clip(np.rint(direction[:_SIGNED_DIMS] / _STEP), -127, 127)
     return bytes(steps.astype(np.int8).tobytes())
-
-
-def _alike(signature: bytes, other: bytes) -> bool:
-    def steps(packed: bytes) -> NDArray[np.int16]:
-        return np.frombuffer(packed, np.int8).astype(np.int16)
-
-    return bool(np.abs(steps(signature) - steps(other)).max(initial=0) <= 1)

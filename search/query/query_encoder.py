@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from encoder.types import (
     Waveform,
 )
 from search.query.byte_cache import ByteCache
-from search.query.terms import ItemEncoder
+from search.query.terms import ItemEncoder, in_pieces
 
 _OVERHEAD_BYTES = 512  # of a key and of Python's objects
 _SHARE_APART = 8
@@ -119,7 +119,8 @@ class QueryEncoder:
             else:
                 rows[position] = cached_row
         for query_kind, positions in missing.items():
-            for piece in _pieces(items, positions) if query_kind.is_long else [positions]:
+            pieces = in_pieces(positions, lambda at: len(items[at].content), _CHARS_AT_ONCE)
+            for piece in pieces if query_kind.is_long else [positions]:
                 encoded = self._batched(query_kind, [items[position] for position in piece])
                 for position, fresh in zip(piece, encoded, strict=True):
                     rows[position] = fresh.row
@@ -156,20 +157,6 @@ class QueryEncoder:
             return None
         role = self.space.role_of(item)
         return self.space.fingerprint, str(item.modality), role, digest
-
-
-def _pieces(items: Sequence[Item], positions: Sequence[int]) -> Iterator[list[int]]:
-    """The places of long texts, some at a time."""
-    piece: list[int] = []
-    n_chars = 0
-    for position in positions:
-        length = len(items[position].content)
-        if piece and n_chars + length > _CHARS_AT_ONCE:
-            yield piece
-            piece, n_chars = [], 0
-        piece.append(position)
-        n_chars += length
-    yield piece
 
 
 def content_digest(content: Any) -> bytes | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from search.errors import NotFoundError
 from search.query.deadline import StageProgress
 from search.query.query import Term
 from search.store.base import VectorStore
-from search.types import SegmentRow
 
+T = TypeVar("T")
 _CHARS_AT_ONCE = 8000
-"""About 2,000 tokens: a second of one core."""
+"""What is encoded before looking whether anybody waits: about 2,000 tokens, a second of one core.
+"""
 _MEDIUM_CHARS = 2000
 """What a picture or sound counts as."""
 
@@ -27,21 +28,17 @@ class ItemEncoder(Protocol):
     @property
     def model(self) -> str:
         """What people call it."""
-        ...
 
     @property
     def modalities(self) -> frozenset[Modality]:
         """The kinds of item that it takes."""
-        ...
 
     @property
     def space(self) -> Space:
         """The space of the store's embeddings."""
-        ...
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Mixed items to unit rows [len(items), embed_dim], in their order."""
-        ...
 
 
 def embed_terms(
@@ -68,7 +65,7 @@ def embed_terms(
             if term.item and term.item.modality == modality
         ]
         with progress.stage(f"encode_{modality}"):
-            for piece in _pieces(chosen):
+            for piece in in_pieces(chosen, _length, _CHARS_AT_ONCE):
                 progress.deadline.check()
                 rows[[index for index, _ in piece]] = encoder.encode_items([i for _, i in piece])
         sideways = encoder.space.sideways
@@ -99,41 +96,45 @@ def _upright(
         turned = encoder.encode_items([Item(IMAGE, content, item.role) for content in turns])
     rows = np.stack([row, *turned])
     with progress.stage("search"):
-        nearest = store.search(rows, IMAGE, 1)
+        nearest = store.search(rows, [IMAGE], 1)
     cosines = [segments[0].cosine if segments else -1.0 for segments in nearest]
     return np.asarray(rows[int(np.argmax(cosines))])
 
 
-def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
-    """Runs of neighbours, each as much as can be encoded before looking whether anybody waits."""
-    piece: list[tuple[int, Item]] = []
-    n_chars = 0
-    for index, item in items:
-        length = len(item.content) if isinstance(item.content, str) else _MEDIUM_CHARS
-        if piece and n_chars + length > _CHARS_AT_ONCE:
+def _length(chosen: tuple[int, Item]) -> int:
+    content = chosen[1].content
+    return len(content) if isinstance(content, str) else _MEDIUM_CHARS
+
+
+def in_pieces(values: Iterable[T], length: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Runs of neighbours whose lengths add up to ``most``, or single ones that are longer.
+
+    >>> list(in_pieces(["ab", "c", "defg", "h"], len, 3))
+    [['ab', 'c'], ['defg'], ['h']]
+    """
+    piece: list[T] = []
+    total = 0
+    for value in values:
+        if piece and total + length(value) > most:
             yield piece
-            piece, n_chars = [], 0
-        piece.append((index, item))
-        n_chars += length
+            piece, total = [], 0
+        piece.append(value)
+        total += length(value)
     if piece:
         yield piece
 
 
 def _embedding_of(asset_id: str, is_known: bool, store: VectorStore, space: str) -> Embeddings:
-    rows = store.embeddings(asset_id) if is_known else []
-    segments = [row for row in rows if store.lanes.has(space, row.modality)]
-    if not segments:
-        raise NotFoundError(f"The asset {asset_id!r} is not stored.", remedy="Use the id of a hit.")
-    return embedding_of_asset(segments)
-
-
-def embedding_of_asset(segments: Sequence[SegmentRow]) -> Embeddings:
     """One unit row [embed_dim] for a whole asset: what its modalities have in common.
 
     The mean of each modality's rows, scaled to unit length, counts once, as when a film is
     encoded: a minute of film has more windows of sound than frames, or the other way round. Of
     segments with several rows, the first counts, as when one is encoded for a search.
     """
+    rows = store.embeddings(asset_id) if is_known else []
+    segments = [row for row in rows if store.lanes.has(space, row.modality)]
+    if not segments:
+        raise NotFoundError(f"The asset {asset_id!r} is not stored.", remedy="Use the id of a hit.")
     firsts = [segment for segment in segments if not segment.row]
     modalities = dict.fromkeys(segment.modality for segment in firsts)
     means = [

@@ -15,14 +15,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from encoder.types import Modality
 from search.filters import Compare, Operator, Or
 from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.query.word_search import FoundByWords
 from search.ranking.evident import EvidentSegments
-from search.ranking.explain import explain_query
 from search.ranking.fusion import (
     LEAST_PART,
     PRIOR,
@@ -33,12 +32,12 @@ from search.ranking.fusion import (
     with_words,
     words_gain,
 )
-from search.ranking.grouping import Group, first_of_each
+from search.ranking.grouping import first_of_each
 from search.ranking.pools import Pool, Pools
 from search.ranking.request import Request
 from search.ranking.segments import FoundSegments, SegmentSearch, lowest
 from search.store.base import VectorStore
-from search.types import AssetRow, ScoredSegment
+from search.types import ScoredSegment
 from search.understanding.evidence import both
 
 P = ParamSpec("P")
@@ -88,10 +87,11 @@ class Finder:
         self._store = store
         self._executor = None if store.in_process and self._query.filter is None else executor
         self._segments = SegmentSearch(request, store, self._executor)
-        self._pools = Pools(request, store, self._executor)
+        self.pools = Pools(request, store, self._executor)
         self._evidence = EvidentSegments(request, store, self._executor)
         self._evident: Mapping[str, RankedSegment] = {}
-        self._n_seen: dict[Modality, int] = {}
+        self.n_seen: dict[Modality, int] = {}
+        """How many segments of each modality were looked at."""
         self._parts: Mapping[str, float] = {}
         self._prior = 0.0
         self._of_kind: dict[str, RankedSegment] = {}
@@ -127,14 +127,6 @@ class Finder:
             if self._parts:
                 self._named = self._segments.scored(_MAX_NAMED, list(self._parts))
 
-    def row(self, group: Group) -> AssetRow:
-        """The commit row of a group that `find` returned."""
-        return self._pools.row(group)
-
-    def explain(self) -> dict[str, Any]:
-        """How the query was understood; see `search.ranking.explain`."""
-        return explain_query(self._request, self._n_seen)
-
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few.
 
@@ -160,18 +152,15 @@ class Finder:
         return taken
 
     def _are_full(self, pools: Sequence[Pool], horizon: Mapping[Modality, float]) -> bool:
-        return all(self._is_full(pool, horizon) for pool in pools)
-
-    def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
-        """Whether no unseen segment could be among the pool."""
-        unseen = max(horizon.get(modality, -inf) for modality in pool.share.modalities)
-        if unseen == -inf:
-            return True
-        threshold = self._query.score_threshold
-        if threshold is not None and unseen < threshold:
-            return True
-        chosen = pool.groups[: pool.share.pool]
-        return len(chosen) == pool.share.pool and chosen[-1].best.score >= unseen
+        """Whether no unseen segment could be among the pools."""
+        lowest = self._query.score_threshold
+        for pool in pools:
+            unseen = max(horizon.get(modality, -inf) for modality in pool.share.modalities)
+            chosen = pool.groups[: pool.share.pool]
+            is_full = len(chosen) == pool.share.pool and chosen[-1].best.score >= unseen
+            if not (is_full or unseen == -inf or (lowest is not None and unseen < lowest)):
+                return False
+        return True
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
         """Search vectors and words at once; the stage ``lexical`` is the extra time for words.
@@ -216,11 +205,11 @@ class Finder:
         """Fuse and fetch."""
         with self._stage("fuse"):
             candidates_seen = self._fused(segments_found, words, n)
-        pools = self._pools.of(candidates_seen.ranked)
+        pools = self.pools.of(candidates_seen.ranked)
         if not self._are_full(pools, candidates_seen.looked_up):
             with self._stage("fuse"):
                 candidates_seen = self._fused(segments_found, words, n, looks_up_all=True)
-            pools = self._pools.of(candidates_seen.ranked)
+            pools = self.pools.of(candidates_seen.ranked)
         return candidates_seen, pools
 
     def _fused(
@@ -234,7 +223,7 @@ class Finder:
         scored: dict[str, RankedSegment] = {}
         horizon: dict[Modality, float] = dict(segments_found.bounds)
         for modality, segments in segments_found.segments.items():
-            self._n_seen[modality] = len(segments)
+            self.n_seen[modality] = len(segments)
             of_kind = self._request.scored(modality, segments)
             if n is not None and len(segments) >= n:
                 horizon.setdefault(modality, lowest(of_kind))
@@ -275,7 +264,7 @@ class Finder:
         }
         if self._kind_bounds and max(self._kind_bounds.values()) == -inf:  # all of it was found
             asset_ids &= {candidate.segment.asset_id for candidate in self._of_kind.values()}
-        asset_ids = self._pools.of_media_types(asset_ids, self._plan.media_types)
+        asset_ids = self.pools.of_media_types(asset_ids, self._plan.media_types)
         return rank(
             candidate._replace(prior=self._prior)
             if candidate.segment.asset_id in asset_ids
@@ -316,7 +305,7 @@ class Finder:
                 doubtful.append((word, below + gain))
             else:
                 horizon[modality] = max(horizon[modality], below + gain, of_kind + gain)
-        named_kind = self._pools.of_media_types(
+        named_kind = self.pools.of_media_types(
             {word.asset_id for word, _ in doubtful}, self._plan.media_types
         )
         for word, bound in doubtful:

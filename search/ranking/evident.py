@@ -69,12 +69,10 @@ class EvidentSegments:
         if not weight:
             return candidate
         rest = max(self._of_rest.get(segment.segment_id, candidate).dense, candidate.dense)
-        shown = weight * EVIDENCE_WEIGHT * self._fit(rest)
-        return candidate._replace(evidence=shown + rest - candidate.dense)
-
-    def _fit(self, score: float) -> float:
-        """How far a segment fits the rest of the question, beside the one that fits best."""
-        return min(max(1 - (self._best_rest - score) / _UNFIT, 0.0), 1.0)
+        # How far it fits the rest of the question, beside what fits best.
+        fit = min(max(1 - (self._best_rest - rest) / _UNFIT, 0.0), 1.0)
+        evidence = weight * EVIDENCE_WEIGHT * fit + rest - candidate.dense
+        return candidate._replace(evidence=evidence)
 
     def _nearest(self, request: Request) -> dict[str, RankedSegment]:
         n_clues = Counter(sorted(key for clue in self._clues for key in clue.all_ids))

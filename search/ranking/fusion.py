@@ -192,10 +192,13 @@ def score_segments(
     first in a mixed list too.
     """
     counted: list[tuple[float, float, bool, ScoredSegment]] = []
+    # That of a cosine of 1, in the modality where it is the highest.
+    constants = (UNCALIBRATED, *space.calibration.values())
+    highest = max(row.apply(1.0) for calibration in constants for row in calibration.rows)
     for segment in segments:
         is_identical = query.is_identical(segment)
         score = (
-            _highest_score(space)
+            highest
             if is_identical
             else score_cosine(modality, segment.cosine, query, space, segment.row)
         )
@@ -238,12 +241,6 @@ def _language_in(text: str) -> tuple[float, int]:
     words = _WORD.findall(beginning)
     n_signs = len("".join(beginning.split()))
     return sum(map(len, words)) / max(n_signs, 1), sum(len(word.encode()) for word in words)
-
-
-def _highest_score(space: Space) -> float:
-    """The score of a cosine of 1, in the modality where it is the highest."""
-    constants = (UNCALIBRATED, *space.calibration.values())
-    return max(row.apply(1.0) for calibration in constants for row in calibration.rows)
 
 
 def rank(candidates: Iterable[RankedSegment]) -> list[RankedSegment]:

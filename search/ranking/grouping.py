@@ -98,7 +98,8 @@ def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
     alike = likeness([photo.metadata.get(LOOK) for photo in photos])
     np.fill_diagonal(alike, 0.0)
     if (alike >= _LIKENESS_SOON).any():
-        taken_s = np.array([_taken_s(photo) for photo in photos])
+        times = (photo.metadata.get("taken") for photo in photos)
+        taken_s = np.array([t if isinstance(t, int | float) else np.nan for t in times], float)
         has_text = np.array([photo.n_segments > 1 for photo in photos])
         is_soon = np.abs(taken_s[:, None] - taken_s) <= _SOON_S
         is_undated = np.isnan(taken_s[:, None] - taken_s)
@@ -106,11 +107,6 @@ def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
         is_close = alike >= np.where(is_soon & ~with_text, _LIKENESS_SOON, _LIKENESS)
         same[np.ix_(places, places)] = is_close & (is_soon | (is_undated & ~with_text))
     return same
-
-
-def _taken_s(photo: AssetRow) -> float:
-    taken_s = photo.metadata.get("taken")
-    return float(taken_s) if isinstance(taken_s, int | float) else float("nan")
 
 
 def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
@@ -183,7 +179,9 @@ def diversify(
     Returns:
         Indices of the candidates, in the order in which they were chosen; ``n`` at most.
     """
-    relevance = (1 - diversity) * _to_unit_range(np.asarray(scores, np.float64))
+    relevance = np.asarray(scores, np.float64)
+    span = np.ptp(relevance) if len(relevance) else 0.0
+    relevance = (1 - diversity) * (relevance - min(scores, default=0.0)) / (span or 1.0)
     nearest = np.zeros(len(relevance))
     free = np.ones(len(relevance), bool)
 
@@ -199,9 +197,3 @@ def diversify(
         order.append(int(np.argmax(marginal)))
         take(order[-1])
     return order
-
-
-def _to_unit_range(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not len(scores) or np.ptp(scores) == 0:
-        return np.zeros(len(scores))
-    return np.asarray((scores - scores.min()) / np.ptp(scores))

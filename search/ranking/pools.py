@@ -74,12 +74,6 @@ class Pools:
         self, share: Share, ranked: Sequence[RankedSegment]
     ) -> tuple[list[Group], list[Group]]:
         """The groups that are new, and those that earlier pages have shown."""
-        fresh, shown = list[Group](), list[Group]()
-        for group in self._groups(share, ranked):
-            (shown if self._request.page.has_shown(group.key) else fresh).append(group)
-        return fresh, shown
-
-    def _groups(self, share: Share, ranked: Sequence[RankedSegment]) -> list[Group]:
         if self._query.group_by == "segment":
             groups = by_segment(ranked, share.modalities)
         else:
@@ -96,7 +90,10 @@ class Pools:
             passing = [
                 replace(group, key=f"{share.modalities[0]} {group.key}") for group in passing
             ]
-        return passing
+        fresh, shown = list[Group](), list[Group]()
+        for group in passing:
+            (shown if self._request.page.has_shown(group.key) else fresh).append(group)
+        return fresh, shown
 
     def _verified(self, groups: Sequence[Group], n_wanted: int) -> list[Group]:
         """The groups whose asset is committed, has a file and passes the filter, in stacks.
@@ -113,14 +110,11 @@ class Pools:
             passing += [
                 group for group in chunk if can_be_hit(self._rows[group.asset_id], self._query)
             ]
-            stacks = self._stacked(passing)
+            stacks = passing
+            if self._query.stacks and self._query.group_by != "segment":
+                stacks = stacked(passing, same_photos([self.row(group) for group in passing]))
             start, size = start + size, min(max(2 * size, _LOOKED_AT), _ROWS_PER_CALL)
         return stacks[:n_wanted]
-
-    def _stacked(self, groups: list[Group]) -> list[Group]:
-        if self._query.group_by == "segment" or not self._query.stacks:
-            return groups
-        return stacked(groups, same_photos([self.row(group) for group in groups]))
 
     def _load(self, asset_ids: Sequence[str]) -> None:
         new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]

@@ -39,17 +39,13 @@ def regions(text: str, boxes: Sequence[Box], queries: Sequence[str]) -> Sequence
     rows = [[box] for box in boxes] if len(boxes) == len(lines) else _rows(boxes)
     if len(rows) != len(lines):
         return [_around(boxes)]
-    weights = _weights(lines, queries)
+    # A word counts once in a line, and less the more lines have it.
+    stems = [stems_in(line, queries) for line in lines]
+    n_lines = Counter(stem for of_line in stems for stem in of_line)
+    weights = [sum(1 / n_lines[stem] for stem in of_line) for of_line in stems]
     least = max(_NEAR_BEST * max(weights), 1e-9)
     chosen = [row for row, weight in zip(rows, weights, strict=True) if weight >= least]
     return [box for row in chosen for box in row] or [_around(boxes)]
-
-
-def _weights(lines: Sequence[str], queries: Sequence[str]) -> list[float]:
-    """How much each line answers: a word counts once, and less the more lines have it."""
-    stems = [stems_in(line, queries) for line in lines]
-    n_lines = Counter(stem for of_line in stems for stem in of_line)
-    return [sum(1 / n_lines[stem] for stem in of_line) for of_line in stems]
 
 
 def _rows(boxes: Sequence[Box]) -> list[list[Box]]:

@@ -20,15 +20,12 @@ class Reranker(Protocol):
     @property
     def name(self) -> str:
         """The name by which it was asked for."""
-        ...
 
     def scores(self, question: str, texts: Sequence[str], check: Callable[[], None] = ...) -> Any:
         """How well each text answers the question: float32 [n], 0 to 1."""
-        ...
 
     def n_tokens(self, question: str, texts: Sequence[str]) -> int:
         """The tokens of the question, once for each text, and of the texts."""
-        ...
 
 
 def question_of(terms: Sequence[Term]) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+
+from search.lexical.analysis import starts
 
 SNIPPET_CHARS = 240
 
@@ -92,25 +94,13 @@ def _candidates(text: str, stems: Collection[str]) -> Iterable[tuple[int, int]]:
         spans = map(re.Match.span, _WORD.finditer(text))
         return (span for span in spans if _bare(text[span[0]])[:1] in firsts)
     lowered = text.lower()
-    starts = {start for stem in stems for start in _starts(lowered, stem)}
-    words = (_WORD.match(text, start) for start in sorted(starts))
+    places = {
+        start
+        for stem in stems
+        for start in starts(lowered, stem, is_whole=len(stem) < _FEWEST_BEFORE_ENDING)
+    }
+    words = (_WORD.match(text, start) for start in sorted(places))
     return (word.span() for word in words if word)
-
-
-def _starts(text: str, stem: str) -> Iterator[int]:
-    """Where words of a text begin with a stem; far faster than by a regular expression."""
-    is_word = len(stem) < _FEWEST_BEFORE_ENDING
-    at = text.find(stem)
-    while at >= 0:
-        after = at + len(stem)
-        goes_on = is_word and _is_letter(text[after : after + 1])
-        if not goes_on and not (at and _is_letter(text[at - 1])):
-            yield at
-        at = text.find(stem, at + 1)
-
-
-def _is_letter(sign: str) -> bool:
-    return sign.isalnum() or sign == "_"
 
 
 @lru_cache(10_000)

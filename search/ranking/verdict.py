@@ -78,9 +78,7 @@ class ForeignScores:
         modality = segment.modality
         nearest = self._nearest(row, segment)
         if modality != TEXT and modality not in self._shipped:
-            return (
-                nearest - _USUAL_NEAREST
-            )  # its constants are rough, so only the row's level counts
+            return nearest - _USUAL_NEAREST  # its constants are rough: only the row's level counts
         chance = self._bank.by_chance(level, nearest) + self._bank.best - _USUAL_BEST
         if modality == TEXT:
             return chance
@@ -164,7 +162,13 @@ def judge(hits: Sequence[Weighed], verdict: Verdict) -> tuple[list[Judged], Verd
     """
     best = max([verdict.best, *(hit.value for hit in hits)])
     stands_out = best >= verdict.threshold
-    passing = [_passes(hit, verdict.threshold, stands_out) for hit in hits]
+    least = verdict.threshold - _COMPARABLE
+    passing = [
+        hit.is_whole or (stands_out and hit.value >= least)
+        if hit.reranked is None
+        else hit.reranked >= _LEAST_RERANKED
+        for hit in hits
+    ]
     n_strong = 0
     if not verdict.is_over:
         n_strong = max((place for place, does in enumerate(passing, 1) if does), default=0)
@@ -178,12 +182,6 @@ def judge(hits: Sequence[Weighed], verdict: Verdict) -> tuple[list[Judged], Verd
         judged.append(Judged(last, place >= n_strong))
     is_over = verdict.is_over or n_strong < len(hits)
     return judged, Verdict(verdict.threshold, best, last, is_over)
-
-
-def _passes(hit: Weighed, threshold: float, stands_out: bool) -> bool:
-    if hit.reranked is not None:
-        return hit.reranked >= _LEAST_RERANKED
-    return hit.is_whole or (stands_out and hit.value >= threshold - _COMPARABLE)
 
 
 # A logistic, fitted to the first five hits of questions with an answer and without one in six

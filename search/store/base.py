@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants
 from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
-
-Facts: TypeAlias = Mapping[str, Any]
-"""Plain values."""
 
 
 class VectorStore(Protocol):
@@ -33,41 +29,30 @@ class VectorStore(Protocol):
     @property
     def lanes(self) -> StoreLanes:
         """Where segments are searched and written."""
-        ...
 
-    def scoring(self, space: str = "") -> StoredCalibration:
-        """By its constants hits in a space of the lanes are scored; without a name, the home's.
+    @property
+    def calibrations(self) -> Calibrations:
+        """By their constants hits in the spaces of the lanes are scored.
 
         They were shipped by the model when the space was new, or measured since. Changes by other
         processes apply within two seconds.
         """
-        ...
 
     @property
     def locks(self) -> WriteLocks:
         """The locks of all who write to this store; see `search.store.locks.exclusive`."""
-        ...
 
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
-        """The current calibration of a space, and its origin."""
-        ...
-
-    def recalibrate(
-        self, constants: Mapping[Modality, Calibration], origin: Facts, space: str = ""
-    ) -> None:
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
         """Score a space by different constants from now on; no row changes.
 
-        ``origin`` says where they came from; see `StoredCalibration`.
+        ``origin`` says where they came from; see `search.store.calibrated`.
         """
-        ...
 
     def sizes(self) -> Mapping[Modality, int]:
         """The number of segments of each modality that has any. Cheap."""
-        ...
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
         """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
-        ...
 
     @property
     def in_process(self) -> bool:
@@ -75,16 +60,13 @@ class VectorStore(Protocol):
 
         Handing that to threads would take longer than it saves.
         """
-        ...
 
     @property
     def read_only(self) -> bool:
         """Whether this process may search but not write; writes raise `DiskError`."""
-        ...
 
     def check_writable(self) -> None:
         """Raise a `DiskError` if a write is known to fail: the disk is full, or read-only."""
-        ...
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows.
@@ -94,69 +76,44 @@ class VectorStore(Protocol):
         A store whose lanes are filled (`search.store.lanes.Filling`) takes segments of assets that
         are stored, and what their rows count; nothing else changes.
         """
-        ...
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments of all lanes; unknown ids are ignored.
 
         Of lanes that are filled, segments alone are removed.
         """
-        ...
 
     def catch_up(self) -> None:
         """Make everything written so far, by anyone, visible to the next reads of this object.
 
         On a server, the first of them waits for its next time tick, up to 200 ms.
         """
-        ...
 
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Collection[Modality],
         limit: int,
         *,
-        by: Calibration = UNCALIBRATED,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query [n, embed_dim], best first.
+        """The nearest segments of each modality, in one list for each query, best first.
+
+        A list goes on behind the best ``limit`` of all, with what else is among the best ``limit``
+        of each modality.
 
         Args:
             queries: [n, embed_dim].
-            modality: the kind of segment.
-            limit: the most segments for each query.
-            by: makes the several rows of a segment comparable; if each has one, the order is that
-                of the cosines, whatever the constants are.
+            modalities: of one lane.
+            limit: the most segments of each modality.
+            by: ranks by ``(cosine - mu) / c``; of one modality whose segments have one row each,
+                the order is that of the cosines, whatever the constants are.
             asset_ids: only segments of these assets; all of them, up to the limit.
             filter: leave out segments of other assets, as far as the store can apply it; check
                 what is found.
         """
-        ...
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Collection[Modality],
-        limit: int,
-        *,
-        by: Mapping[Modality, Calibration],
-        shift: float = 1.0,
-        asset_ids: Collection[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        """The best segments of several modalities in one list, by their calibrated scores.
-
-        It goes on behind the best ``limit`` of all, with what else is among the best ``limit`` of
-        each modality.
-
-        Args:
-            query: a unit vector [embed_dim].
-            by: ranks by ``(cosine - shift * mu) / c``.
-            shift: see ``by``.
-            limit, asset_ids, filter: as in `search`.
-        """
-        ...
 
     def lexical(
         self,
@@ -171,25 +128,21 @@ class VectorStore(Protocol):
         They are of any modality; ``cosine`` holds their BM25 score, which is above 0. ``asset_ids``
         and ``filter`` are as in `search`.
         """
-        ...
 
     def frequencies(self, wanted: Collection[str]) -> Frequencies:
         """How many texts there are, and how many hold each of these index terms, about.
 
         Of the texts that the last `lexical` knew. Cheap.
         """
-        ...
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
-        ...
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing.
 
         Keys are those of `search.types.row_key`; a segment's id is that of its row 0.
         """
-        ...
 
     def select(
         self,
@@ -199,28 +152,21 @@ class VectorStore(Protocol):
         after: str = "",
     ) -> Iterator[str]:
         """The ids beyond ``after`` of all assets for which a filter holds, in their order."""
-        ...
 
     def count(self, filter: Filter | None = None) -> int:
         """The number of assets; with a filter, an upper bound of its matches. Cheap."""
-        ...
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""
-        ...
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         """The commit rows of the assets seen at each of these URIs."""
-        ...
 
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         """All commit rows for which a filter holds, streamed in the order of their ids."""
-        ...
 
     def ping(self) -> None:
         """Return if the store answers, or raise `StoreError`."""
-        ...
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
-        ...

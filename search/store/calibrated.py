@@ -1,4 +1,4 @@
-"""The constants by which a store's cosines are made comparable, and where they came from. Pure.
+"""The constants by which a store's cosines are made comparable, and where they came from.
 
 A store keeps plain unit vectors. A mixed list compares ``(cos(q, v) - shift * mu) / c``, with the
 constants of the target's modality (`encoder.space.Calibration`), which are applied to what a search
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from threading import RLock
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from encoder.space import UNCALIBRATED, Calibration
@@ -20,13 +23,11 @@ from encoder.types import TEXT, Modality
 
 Constants: TypeAlias = Mapping[Modality, Calibration]
 """By modality; a missing one is not calibrated."""
+NO_CONSTANTS: Constants = MappingProxyType({})
 
 
-def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Calibration:
-    """The constants by which a row of a modality is calibrated."""
-    return constants.get(modality, UNCALIBRATED).of_row(row)
-
-
+REFRESH_S = 2.0
+"""How long a process uses the constants that it has read."""
 BESIDE = "beside"
 """The number of the model's own constants beside which a store measured its own by itself."""
 
@@ -55,6 +56,43 @@ class StoredCalibration:
         if BESIDE in self.about and self.about[BESIDE] != number_of(shipped):
             return unmeasured(constants)
         return self
+
+
+class Calibrations:
+    """The calibrations of a store's spaces. Safe to use from threads.
+
+    Args:
+        home: the space that is meant without a name.
+        read: what the store says of a space.
+    """
+
+    def __init__(self, home: str, read: Callable[[str], StoredCalibration]) -> None:
+        self._home = home
+        self._read = read
+        self._lock = RLock()
+        self._known: dict[str, tuple[float, StoredCalibration]] = {}
+
+    def scoring(self, space: str = "") -> StoredCalibration:
+        """That by which hits of a space are scored, as it was at most `REFRESH_S` ago.
+
+        One thread reads for all: a search asks a dozen times.
+        """
+        with self._lock:
+            read_at_s, state = self._known.get(space or self._home, (0.0, None))
+            if state is None or time.monotonic() >= read_at_s + REFRESH_S:
+                return self.current(space)
+            return state
+
+    def current(self, space: str = "") -> StoredCalibration:
+        """The calibration of a space, and its origin, as they are now."""
+        space, read_at_s = space or self._home, time.monotonic()
+        state = self._read(space)
+        self._known[space] = read_at_s, state
+        return state
+
+    def forget(self) -> None:
+        """Read all again."""
+        self._known.clear()
 
 
 def is_before(constants: Constants, shipped: Constants) -> bool:
@@ -86,24 +124,19 @@ def read(text: str) -> StoredCalibration:
     {'text': Calibration(mu=0.06, c=0.155, further=(), share=0.0)}
     """
     facts = json.loads(text)
-    return StoredCalibration(_read(facts["constants"]), facts["about"])
+    constants = {Modality(name): _calibration(flat) for name, flat in facts["constants"].items()}
+    return StoredCalibration(constants, facts["about"])
 
 
 def flat(constants: Constants) -> dict[str, list[float]]:
-    """Constants in plain values."""
+    """Constants in plain values: mu and c of each row, and the share if there is any."""
     return {
-        str(modality): _flat(calibration) for modality, calibration in sorted(constants.items())
+        str(modality): [
+            *(number for row in calibration.rows for number in (row.mu, row.c)),
+            *([calibration.share] if calibration.share else []),
+        ]
+        for modality, calibration in sorted(constants.items())
     }
-
-
-def _flat(calibration: Calibration) -> list[float]:
-    """mu and c, those of further rows, and the share if there is any."""
-    pairs = [number for each in calibration.rows for number in (each.mu, each.c)]
-    return [*pairs, calibration.share] if calibration.share else pairs
-
-
-def _read(constants: Mapping[str, list[float]]) -> Constants:
-    return {Modality(modality): _calibration(numbers) for modality, numbers in constants.items()}
 
 
 def _calibration(flat: Sequence[float]) -> Calibration:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from encoder.system.environment import data_folder
@@ -15,6 +18,16 @@ DATABASE, VECTORS, LOCK = "store.db", "vectors", "write.lock"
 """In there."""
 _BESIDE = {"locks", "uploads", "current.json"}
 """What others may have put into the folder before the first write."""
+
+
+@contextmanager
+def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The descriptor of a file or a folder; a file that is created is for this user alone."""
+    file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def locks_folder(server: str, collection: str) -> Path:

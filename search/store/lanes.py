@@ -126,10 +126,11 @@ class StoreLanes:
         """
         looked_for = {m for space, m in all_counts if self.has(space, m)}
         of_any = {modality: n for (_, modality), n in all_counts.items() if n}
-        if self.filling:
-            return of_any if looked_for >= of_any.keys() | self.filling.unknown else {}
-        if not looked_for >= of_any.keys():
+        unknown = self.filling.unknown if self.filling else frozenset()
+        if not looked_for >= of_any.keys() | unknown:
             return {}
+        if self.filling:
+            return of_any
         return {m: n for (space, m), n in all_counts.items() if n and self.has(space, m)}
 
     def changed(

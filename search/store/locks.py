@@ -56,17 +56,13 @@ class WriteLocks:
     owner: Callable[[], str] = str
     check: Callable[[], object] = bool
 
-    @contextmanager
-    def of(self, names: Iterable[str]) -> Iterator[None]:
+    def of(self, names: Iterable[str]) -> AbstractContextManager[None]:
         """Hold assets and URIs alone; `exclusive` also reads what is at the URIs."""
-        with self._hold({stripe_of(name) for name in names}):
-            yield
+        return self._hold({stripe_of(name) for name in names})
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
+    def whole(self) -> AbstractContextManager[None]:
         """Hold everything alone, as to switch to another model."""
-        with self._hold(set(range(N_STRIPES))):
-            yield
+        return self._hold(set(range(N_STRIPES)))
 
     @contextmanager
     def _hold(self, stripes: set[int]) -> Iterator[None]:

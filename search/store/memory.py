@@ -19,13 +19,18 @@ from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import IndexedText, WordIndex
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
+from search.store.calibrated import (
+    NO_CONSTANTS,
+    Calibrations,
+    Constants,
+    StoredCalibration,
+    unmeasured,
+)
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.locks import thread_locks
-from search.store.schema import NUMBERS, TEXTS
-from search.store.several import by_segment, mixed_best_first, one_of_each, shifted
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.store.several import by_segment, mixed_best_first, one_of_each
+from search.types import AssetRow, ScoredSegment, SegmentRow, said_of
 
 
 class MemoryStore:
@@ -48,23 +53,19 @@ class MemoryStore:
         lanes: StoreLanes | None = None,
     ) -> None:
         self.lanes = lanes or StoreLanes(StoredSpace("", embed_dim, calibration or {}))
-        self._calibrations = {
+        self._states = {
             name: unmeasured(space.calibration) for name, space in self.lanes.spaces.items()
         }
+        self.calibrations = Calibrations(self.lanes.home.fingerprint, self._states.__getitem__)
         self._assets: dict[str, AssetRow] = {}
         self._segments: dict[str, SegmentRow] = {}
         self._words: WordIndex | None = None
         self._lock = RLock()
         self.locks = thread_locks()
 
-    def scoring(self, space: str = "") -> StoredCalibration:
-        return self._calibrations[space or self.lanes.home.fingerprint]
-
-    stored_calibration = scoring
-
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
-        state = StoredCalibration(constants, origin)
-        self._calibrations[space or self.lanes.home.fingerprint] = state
+        self._states[space or self.lanes.home.fingerprint] = StoredCalibration(constants, origin)
+        self.calibrations.forget()
 
     def sizes(self) -> dict[Modality, int]:
         with self._lock:
@@ -104,15 +105,34 @@ class MemoryStore:
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Collection[Modality],
         limit: int,
         *,
-        by: Calibration = UNCALIBRATED,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        queries = checked_queries(queries, self.lanes.space(modality).embed_dim)
         asset_filter = self._wanted(asset_ids, filter)
+        of_kinds = {
+            modality: self._nearest(
+                queries, modality, limit, by.get(modality, UNCALIBRATED), asset_filter
+            )
+            for modality in set(modalities)
+        }
+        return [
+            mixed_best_first([(of_kinds[m][i], by.get(m, UNCALIBRATED)) for m in of_kinds])
+            for i in range(len(queries))
+        ]
+
+    def _nearest(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        by: Calibration,
+        asset_filter: set[str] | None,
+    ) -> list[list[ScoredSegment]]:
+        queries = checked_queries(queries, self.lanes.space(modality).embed_dim)
         with self._lock:
             rows = [
                 row
@@ -136,26 +156,6 @@ class MemoryStore:
             )[:limit]
             for i, columns in enumerate(order)
         ]
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Collection[Modality],
-        limit: int,
-        *,
-        by: Constants,
-        shift: float = 1.0,
-        asset_ids: Collection[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        of_modalities = []
-        for modality in set(modalities):
-            of_kind = shifted(constants_of(by, modality), shift)
-            hits = self.search(
-                query[None], modality, limit, by=of_kind, asset_ids=asset_ids, filter=filter
-            )[0]
-            of_modalities.append((hits, of_kind))
-        return mixed_best_first(of_modalities)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         with self._lock:
@@ -199,7 +199,7 @@ class MemoryStore:
 
     def _index(self) -> WordIndex:
         if self._words is None:
-            self._words = WordIndex(in_memory=True)
+            self._words = WordIndex()
             self._words.add(map(_text, self._segments.values()))
         self._words.commit()
         return self._words
@@ -235,8 +235,5 @@ def _text(row: SegmentRow) -> IndexedText:
     return IndexedText(row.key, row.asset_id, row.snippet if is_text else "")
 
 
-_said = attrgetter(*NUMBERS, *TEXTS, "row")
-
-
 def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
-    return ScoredSegment(row.segment_id, row.asset_id, row.modality, cosine, *_said(row))
+    return ScoredSegment(row.segment_id, row.asset_id, row.modality, cosine, *said_of(row))

@@ -32,11 +32,9 @@ class KeepsNames(Protocol):
         Args:
             is_unwanted: whether to stop early; called from time to time.
         """
-        ...
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
         """Ids of the assets whose `search.lexical.names.text_of` fits best, and their notes."""
-        ...
 
 
 class NameIndex(Rereading):
@@ -81,12 +79,6 @@ class NameIndex(Rereading):
         """Bring the index up to date."""
         self._source.read_names(is_unwanted)
 
-    def close(self) -> None:
-        """Stop a reading that is under way, and drop the index."""
-        super().close()
-        if isinstance(self._source, NamesInMemory):
-            self._source.close()
-
 
 class NamesInMemory:
     """The names of a store that keeps no index of them, from its commit rows.
@@ -105,12 +97,9 @@ class NamesInMemory:
         return self._index.find(text, limit) if self._index else []
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        if time.monotonic() >= self._next_full_s or self._store.count() != len(self._known):
-            self._read_rows(is_unwanted)
-            self._next_full_s = time.monotonic() + _FULL_S
-
-    def _read_rows(self, is_unwanted: Callable[[], bool]) -> None:
-        index = self._index or WordIndex(in_memory=True)
+        if time.monotonic() < self._next_full_s and self._store.count() == len(self._known):
+            return
+        index = self._index or WordIndex()
         hashes: dict[str, int] = {}
         changed = self._changed(hashes, is_unwanted)
         for some in in_batches(changed, _AT_ONCE):
@@ -118,6 +107,7 @@ class NamesInMemory:
         index.add(IndexedText(gone, "", "") for gone in self._known.keys() - hashes.keys())
         index.commit()
         self._index, self._known = index, hashes
+        self._next_full_s = time.monotonic() + _FULL_S
 
     def _changed(
         self, hashes: dict[str, int], is_unwanted: Callable[[], bool]
@@ -130,7 +120,3 @@ class NamesInMemory:
                 hashes[row.asset_id] = mark = hash(repr((row.locations, row.metadata)))
                 if self._known.get(row.asset_id) != mark:
                     yield row
-
-    def close(self) -> None:
-        if self._index is not None:
-            self._index.close()

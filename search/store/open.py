@@ -94,22 +94,18 @@ def open_lanes(uri: str | None, lanes: StoreLanes, **options: Unpack[StoreOption
         from search.store.milvus.store import MilvusStore
 
         return MilvusStore(target, lanes, **options)
-    return _in_folder(target, lanes, options)
-
-
-def _in_folder(folder: Path, lanes: StoreLanes, options: StoreOptions) -> VectorStore:
     from search.store.folder.store import FolderStore
     from search.store.space_record import FolderRecord, check_current, check_searched, searched_in
 
-    record, name = FolderRecord(folder), str(folder)
     if lanes.filling:
-        return FolderStore(folder, lanes)
+        return FolderStore(target, lanes)
     if not options.get("create", True):
-        check_store(folder)
-    expected = searched_in(lanes, options.get("encoder", {}))
-    if not check_searched(record, expected, name):
+        check_store(target)
+    record, expected = FolderRecord(target), searched_in(lanes, options.get("encoder", {}))
+    if not check_searched(record, expected, str(target)):
         record.make(expected)
-    return FolderStore(folder, lanes, check_current=partial(check_current, record, expected, name))
+    check = partial(check_current, record, expected, str(target))
+    return FolderStore(target, lanes, check_current=check)
 
 
 def check_store(folder: Path) -> None:

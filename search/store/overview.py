@@ -209,7 +209,6 @@ class Overviewing(Protocol):
 
         An index that was built again knows no order of arrival of what was there before.
         """
-        ...
 
 
 def facets(store: VectorStore, filter: Filter | None) -> Facets:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -43,10 +43,9 @@ from search.filters.columns import (
 from search.filters.match import COLUMNS
 from search.filters.tree import FIELDS, FieldKind
 from search.store import calibrated
-from search.store.calibrated import StoredCalibration
 from search.store.lanes import Counts, StoredSpace, StoreLanes
 from search.store.several import packed, partition_of, unpacked
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, ScoredSegment, SegmentRow, modality_named, said_of
 
 SCHEMA_VERSION = 9
 """A store of any other version is refused: Parquet files are the way from one to another."""
@@ -61,17 +60,16 @@ MAX_SNIPPET_BYTES = 4096
 MAX_BOXES_BYTES = 32_768
 MAX_PLACE_BYTES = 1_024
 KEY_BYTES = 128
-NUMBERS = ("start_s", "end_s", "char_start", "char_end")
-TEXTS = ("snippet", "confidence", "language", "boxes", "place")
-"""What a segment says of itself: numbers that may be missing, and what is always there."""
 _LANGUAGE_BYTES = 16
 _INDEXED = ("modality", "size_bytes", "modified", "taken", "language")
 """Fields that are asked for by value or range; arrays have no index before Milvus 2.5."""
 
 _SPACE = "[0-9a-f]{8,64}"
-_PROPERTY = "anymodal."
 _DUMMY_VECTOR = [1.0, 0.0]  # Milvus requires a vector in every collection
-_checked_once = lru_cache(64)(Modality)
+SCHEMA, SPACE, EMBED_DIM, CALIBRATION, PROBES = [
+    f"anymodal.{name}" for name in ("schema", "space", "embed_dim", "calibration", "probes")
+]
+"""What is stored with collections, for programs that open them and for people."""
 
 
 @dataclass(frozen=True)
@@ -185,38 +183,41 @@ def words_collection(space: str) -> Collection:
     return replace(_WORDS, space=space)
 
 
+_SAID = [
+    Field("start_s", "DOUBLE"),
+    Field("end_s", "DOUBLE"),
+    Field("char_start", "INT64"),
+    Field("char_end", "INT64"),
+    text_field("snippet", MAX_SNIPPET_BYTES),
+    Field("confidence", "DOUBLE"),
+    text_field("language", _LANGUAGE_BYTES),
+    text_field("boxes", MAX_BOXES_BYTES),
+    text_field("place", MAX_PLACE_BYTES),
+]
+"""What a segment says of itself, as `search.types.SAID` names it."""
+_AS_STORED: Mapping[str, Callable[[Any], Any]] = {"DOUBLE": float, "INT64": int, "VARCHAR": str}
+
+
 @lru_cache(64)
 def segments_collection(space: str, embed_dim: int = 0) -> Collection:
     """The segments of a space, with columns for filters; who creates it knows its size."""
-    columns = _filter_columns()
-    indexed = ["asset_id", *map(column_of, _INDEXED)]
-    fields, unread = _segment_fields(embed_dim, columns), [f.name for f in columns]
-    return Collection("segments", fields, "embedding", indexed, unread, space=space)
-
-
-def _segment_fields(embed_dim: int, columns: Sequence[Field]) -> list[Field]:
-    return [
+    columns = [
+        *(_filter_column(field, field_kind) for field, field_kind in FIELDS.items()),
+        Field(CUT_COLUMN, "BOOL"),
+        Field(METADATA_COLUMN, "JSON"),
+    ]
+    fields = [
         text_field("segment_id", KEY_BYTES),
         text_field("asset_id", KEY_BYTES),
         text_field("modality", KEY_BYTES),
         Field("index", "INT64"),
-        Field("start_s", "DOUBLE"),
-        Field("end_s", "DOUBLE"),
-        Field("char_start", "INT64"),
-        Field("char_end", "INT64"),
-        text_field("snippet", MAX_SNIPPET_BYTES),
-        Field("confidence", "DOUBLE"),
-        text_field("language", _LANGUAGE_BYTES),
-        text_field("boxes", MAX_BOXES_BYTES),
-        text_field("place", MAX_PLACE_BYTES),
+        *_SAID,
         *columns,
         Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim}),
     ]
-
-
-def _filter_columns() -> list[Field]:
-    columns = [_filter_column(field, field_kind) for field, field_kind in FIELDS.items()]
-    return [*columns, Field(CUT_COLUMN, "BOOL"), Field(METADATA_COLUMN, "JSON")]
+    indexed = ["asset_id", *map(column_of, _INDEXED)]
+    unread = [column.name for column in columns]
+    return Collection("segments", fields, "embedding", indexed, unread, space=space)
 
 
 def _filter_column(field: str, field_kind: FieldKind) -> Field:
@@ -254,35 +255,17 @@ def stored_collections(names: Sequence[str], prefix: str) -> dict[str, Collectio
 
 
 def properties(space: StoredSpace) -> dict[str, str]:
-    """What is stored with the collections of a space, for programs that open it and for people."""
-    facts = {
-        "space": space.fingerprint,
-        "embed_dim": space.embed_dim,
-        "calibration": calibrated.written(calibrated.unmeasured(space.calibration)),
-        "probes": json.dumps(space.probes),
+    """What is stored with the collections of a space."""
+    return {
+        **SCHEMA_PROPERTY,
+        SPACE: space.fingerprint,
+        EMBED_DIM: str(space.embed_dim),
+        CALIBRATION: calibrated.written(calibrated.unmeasured(space.calibration)),
+        PROBES: json.dumps(space.probes),
     }
-    return {**SCHEMA_PROPERTY, **{_PROPERTY + name: str(value) for name, value in facts.items()}}
 
 
-def written_space(properties: Mapping[str, str]) -> tuple[int, list[str]]:
-    """The size of a space's embeddings, and its probes."""
-    return int(properties[_PROPERTY + "embed_dim"]), json.loads(properties[_PROPERTY + "probes"])
-
-
-SCHEMA_PROPERTY = {_PROPERTY + "schema": str(SCHEMA_VERSION)}
-
-
-def written_version(properties: Mapping[str, str]) -> str:
-    return properties.get(_PROPERTY + "schema", "unknown")
-
-
-def written_calibration(properties: Mapping[str, str]) -> StoredCalibration:
-    return calibrated.read(properties[_PROPERTY + "calibration"])
-
-
-def calibration_property(state: StoredCalibration) -> dict[str, str]:
-    """The property of a collection that changes with its calibration."""
-    return {_PROPERTY + "calibration": calibrated.written(state)}
+SCHEMA_PROPERTY = {SCHEMA: str(SCHEMA_VERSION)}
 
 
 def segment_id(asset_id: str, modality: str, index: int, fingerprint: str) -> str:
@@ -299,31 +282,20 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def segment_to_dict(row: SegmentRow, columns: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def segment_to_dict(row: SegmentRow, columns: Mapping[str, Any]) -> dict[str, Any]:
     """A checked segment as a row of Milvus, with the columns that filters use."""
-    return {**scalars_of(row), **(columns or {}), "embedding": row.embedding}
-
-
-def scalars_of(row: SegmentRow) -> dict[str, Any]:
-    """A checked segment as a row of Milvus, without its embedding."""
-    start_s, end_s, char_start, char_end = (
-        MISSING if number is None else number
-        for number in (row.start_s, row.end_s, row.char_start, row.char_end)
-    )
+    said = {
+        field.name: _AS_STORED[field.type](MISSING if value is None else value)
+        for field, value in zip(_SAID, said_of(row), strict=False)
+    }
     return {
         "segment_id": row.key,
         "asset_id": row.asset_id,
         "modality": str(row.modality),
         "index": packed(row.index, row.row),
-        "start_s": float(start_s),
-        "end_s": float(end_s),
-        "char_start": int(char_start),
-        "char_end": int(char_end),
-        "snippet": row.snippet,
-        "confidence": float(row.confidence),
-        "language": row.language,
-        "boxes": row.boxes,
-        "place": row.place,
+        **said,
+        **columns,
+        "embedding": row.embedding,
     }
 
 
@@ -336,7 +308,7 @@ def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
 
 
 def modality_of(row: Mapping[str, Any]) -> Modality:
-    return _checked_once(row["modality"])
+    return modality_named(row["modality"])
 
 
 def row_of(row: Mapping[str, Any]) -> int:
@@ -360,8 +332,8 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
 
 def _said(row: Mapping[str, Any]) -> list[Any]:
     """What a segment says of itself, and the number of its row."""
-    numbers = [None if row[name] == MISSING else row[name] for name in NUMBERS]
-    return [*numbers, *(row[name] for name in TEXTS), row_of(row)]
+    values = (row[field.name] for field in _SAID)
+    return [*(None if value == MISSING else value for value in values), row_of(row)]
 
 
 def asset_to_dict(row: AssetRow, counts: Counts) -> dict[str, Any]:
@@ -397,7 +369,7 @@ def asset_from_dict(row: Mapping[str, Any], lanes: StoreLanes) -> AssetRow:
 def counts_of(row: Mapping[str, Any]) -> Counts:
     """What a commit row counts in all lanes."""
     return {
-        (space, _checked_once(modality)): n
+        (space, modality_named(modality)): n
         for space, counts in _read_json(row["counts"]).items()
         for modality, n in counts.items()
     }

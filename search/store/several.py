@@ -77,9 +77,11 @@ def best_first(rows: Sequence[ScoredSegment], by: Calibration) -> list[ScoredSeg
 
 
 def mixed_best_first(
-    of_modalities: Iterable[tuple[Sequence[ScoredSegment], Calibration]],
+    of_modalities: Sequence[tuple[Sequence[ScoredSegment], Calibration]],
 ) -> list[ScoredSegment]:
     """The segments of several modalities as one list, best first, ties by id."""
+    if len(of_modalities) == 1:
+        return list(of_modalities[0][0])
     ranked = [
         (-score, segment.segment_id, segment)
         for segments, by in of_modalities

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,11 +103,9 @@ class SpaceRecord(Protocol):
 
     def read(self) -> SearchedSpace | None:
         """None where there is no store. Cheap."""
-        ...
 
     def write(self, current: SearchedSpace) -> None:
         """Make all processes search these lanes."""
-        ...
 
 
 class FolderRecord:
@@ -197,16 +195,12 @@ def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str
             f"the space {expected.space} is unfinished.",
             remedy="Leave out --model, or finish the move with `anymodal store reindex`.",
         )
-    raise mismatch(store_name, [current.space, *current.lanes.values()], expected.space)
-
-
-def mismatch(store_name: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
     from encoder.models.bundle.model import describe
 
-    return SpaceMismatchError(
-        f"The store {store_name} holds embeddings in the space "
-        f"{', '.join(map(describe, spaces))}, but this encoder's are in the space "
-        f"{describe(fingerprint)}: they cannot be compared.",
+    searched = ", ".join(map(describe, [current.space, *current.lanes.values()]))
+    raise SpaceMismatchError(
+        f"The store {store_name} holds embeddings in the space {searched}, but this encoder's are "
+        f"in the space {describe(expected.space)}: they cannot be compared.",
         remedy="Use the model and settings that the store was made with (--model), ingest the "
         "content again into another --store, or move this one with `anymodal store reindex`.",
     )

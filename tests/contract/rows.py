@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from search.store.folder.store import FolderStore
 from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.schema import segment_id
+from search.store.several import shifted
 from search.store.stored_spaces import open_recorded
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -95,23 +97,22 @@ def names(hits: list[ScoredSegment]) -> list[str]:
 def assert_same_answers(store: VectorStore, oracle: VectorStore, limit: int = 20) -> None:
     queries = vectors(5, seed=99)
     for modality in (TEXT, IMAGE, AUDIO, VIDEO):
-        got, wanted = (s.search(queries, modality, limit) for s in (store, oracle))
+        got, wanted = (s.search(queries, [modality], limit) for s in (store, oracle))
         for one, other in zip(got, wanted, strict=True):
             cosines = [[hit.cosine for hit in hits] for hits in (one, other)]
             np.testing.assert_allclose(cosines[0], cosines[1], atol=1e-5)
             assert names(one) == names(other)
             assert [_place(hit) for hit in one] == [_place(hit) for hit in other]
     for query, shift, kinds in zip(queries, (1, 0, -2.5, 3, 1), _MIXTURES, strict=True):
-        one, other = (
-            s.search_mixed(query, kinds, limit, by=s.scoring().constants, shift=shift)
-            for s in (store, oracle)
-        )
+        by = {m: shifted(c, shift) for m, c in oracle.calibrations.scoring().constants.items()}
+        one, other = (s.search(query[None], kinds, limit, by=by)[0] for s in (store, oracle))
         np.testing.assert_allclose(
             [hit.cosine for hit in one], [hit.cosine for hit in other], atol=1e-5
         )
         assert names(one) == names(other)
 
 
+_MIXTURES: list[Collection[Modality]]
 _MIXTURES = [{TEXT, IMAGE, AUDIO, VIDEO}, [TEXT, AUDIO], [AUDIO, IMAGE], [IMAGE, TEXT], [VIDEO]]
 
 

@@ -12,10 +12,9 @@ from encoder.models.probes import written
 from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from search.errors import ReadOnlyStoreError
+from search.store import calibrated
 from search.store.base import VectorStore
-from search.store.folder import spaces
 from search.store.memory import MemoryStore
-from search.store.milvus import notes
 from search.store.open import open_store
 from tests.contract.conftest import Opener
 from tests.contract.rows import (
@@ -55,15 +54,15 @@ def test_a_store_ranks_by_the_constants_it_was_given_and_no_row_changes(
 ) -> None:
     store = open_again()
     oracle = filled(store)
-    assert store.stored_calibration().about == {"source": "shipped"}
+    assert store.calibrations.current().about == {"source": "shipped"}
     before = [row.embedding for row in store.embeddings("asset0-1")]
     for each in (store, oracle):
         each.recalibrate(constants, ABOUT)
-    assert store.scoring().constants == constants
+    assert store.calibrations.scoring().constants == constants
     assert_same_answers(store, oracle)
     again = open_again()
-    assert again.stored_calibration().about == ABOUT
-    assert again.scoring().constants == constants
+    assert again.calibrations.current().about == ABOUT
+    assert again.calibrations.scoring().constants == constants
     assert_same_answers(again, oracle)
     np.testing.assert_array_equal([row.embedding for row in again.embeddings("asset0-1")], before)
 
@@ -71,15 +70,14 @@ def test_a_store_ranks_by_the_constants_it_was_given_and_no_row_changes(
 def test_others_know_the_constants_when_they_read_them_again(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notes, "REFRESH_S", 0.0)
-    monkeypatch.setattr(spaces, "_REFRESH_S", 0.0)
+    monkeypatch.setattr(calibrated, "REFRESH_S", 0.0)
     store = open_again()
     oracle = filled(store)
     other = open_again.beside()
-    assert other.scoring().constants == CALIBRATION
+    assert other.calibrations.scoring().constants == CALIBRATION
     for each in (store, oracle):
         each.recalibrate(MEASURED, ABOUT)
-    assert other.scoring().constants == MEASURED
+    assert other.calibrations.scoring().constants == MEASURED
     for each in (other, oracle):
         each.write(*corpus(4, seed=3))
     store.catch_up()
@@ -115,7 +113,7 @@ def test_a_store_refuses_the_probes_of_another_model(open_again: Opener) -> None
             open_again(probes=other)
     store = open_again()
     assert store.count() == 3
-    assert store.stored_calibration().about["source"] == "measured"
+    assert store.calibrations.current().about["source"] == "measured"
 
 
 def test_a_sample_is_evenly_drawn(store: VectorStore) -> None:

@@ -70,7 +70,7 @@ def test_a_store_keeps_the_calibration_that_it_was_made_with(open_again: Opener)
     for each in (open_again(), oracle):
         each.write(assets, segments)
     again = open_again(calibration={IMAGE: Calibration(0.5, 0.5)})
-    assert again.scoring().constants == CALIBRATION
+    assert again.calibrations.scoring().constants == CALIBRATION
     again.write([], segments[:5])
     assert_same_answers(again, oracle)
 
@@ -111,11 +111,11 @@ def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Open
         one.write([asset(name, "/x")], [segment(name, 0, vector)])
         other.catch_up()
         assert list(other.assets([name])) == [name]
-        assert [hit.asset_id for hit in other.search(vector[None], IMAGE, 1)[0]] == [name]
+        assert [hit.asset_id for hit in other.search(vector[None], [IMAGE], 1)[0]] == [name]
         one.delete([name])
         other.catch_up()
         assert other.assets([name]) == other.assets_at(["/x"]) == {}
-        assert other.search(vector[None], IMAGE, 5) == [[]]
+        assert other.search(vector[None], [IMAGE], 5) == [[]]
 
 
 @pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
@@ -145,7 +145,7 @@ def test_who_hears_that_a_job_ended_finds_its_files(open_again: Opener) -> None:
         name = f"a{number}"
         job_status(cast("Jobs", EndedJobs(other)), one, name)
         assert list(one.assets([name])) == [name]
-        assert name in {hit.asset_id for hit in one.search(vectors(1), IMAGE, 10)[0]}
+        assert name in {hit.asset_id for hit in one.search(vectors(1), [IMAGE], 10)[0]}
 
 
 def test_what_only_reads_makes_no_store(open_again: Opener) -> None:
@@ -210,7 +210,7 @@ def test_what_an_old_server_lacks_is_refused_by_name(opener: Opener) -> None:
             opener(index=index)
         assert f"cannot build the index {index}" in refused.value.problem
         assert "ANYMODAL_STORE__INDEX" in refused.value.remedy
-    assert opener(index="HNSW").search(vectors(1), IMAGE, 1) == [[]]
+    assert opener(index="HNSW").search(vectors(1), [IMAGE], 1) == [[]]
 
 
 @pytest.mark.parametrize("index", ["FLAT", "HNSW+", "HNSW+disk", "hnsw", "DISKANN"])
@@ -243,7 +243,7 @@ def test_plain_pymilvus_finds_the_same_neighbours(open_again: Opener) -> None:
     collection = f"{open_again.prefix}_{SPACE}_segments"
     for query in l2_normalize(vectors(4, seed=9)):
         for modality in (TEXT, IMAGE, AUDIO):
-            ours = store.search(query[None], modality, 10)[0]
+            ours = store.search(query[None], [modality], 10)[0]
             (theirs,) = client.search(
                 collection,
                 [query],
@@ -317,4 +317,4 @@ def test_without_milvus_lite_the_extra_is_named(
     monkeypatch.setattr(lite, "find_spec", lambda _: None)
     with pytest.raises(StoreError) as missing:
         Opener(str(tmp_path / "store.db"))()
-    assert "anymodal[lite]" in missing.value.remedy
+    assert "[lite]" in missing.value.remedy

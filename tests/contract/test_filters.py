@@ -218,10 +218,10 @@ def test_filters_are_part_of_searches(store: VectorStore) -> None:
     for data in NARROWED:
         filter = parse_filter(data)
         wanted = set(store.select(filter))
-        (found,) = store.search(vectors(1), TEXT, 20, filter=filter)
+        (found,) = store.search(vectors(1), [TEXT], 20, filter=filter)
         assert {hit.asset_id for hit in found} == wanted, data
         assert len(found) == 2 * len(wanted)
-        mixed = store.search_mixed(vectors(1)[0], {TEXT, IMAGE}, 20, by={}, filter=filter)
+        (mixed,) = store.search(vectors(1), {TEXT, IMAGE}, 20, filter=filter)
         assert {hit.asset_id for hit in mixed} == wanted, data
         if knows_words(store):
             words = store.lexical("common", 20, filter=filter)
@@ -235,7 +235,7 @@ def test_segments_follow_what_their_asset_becomes(store: VectorStore) -> None:
     store.write([ROWS[1]], [segment("a2", 0, vectors(1)[0])])
 
     def found() -> set[str]:
-        return {hit.asset_id for hit in store.search(vectors(1), IMAGE, 5, filter=here)[0]}
+        return {hit.asset_id for hit in store.search(vectors(1), [IMAGE], 5, filter=here)[0]}
 
     assert found() == {"a1"}
     store.write([replace(ROWS[1], locations=["/new/b.png"])], [])
@@ -252,7 +252,7 @@ def test_filters_hold_after_the_last_asset_is_deleted(store: VectorStore) -> Non
     store.delete([ROWS[-1].asset_id])
     for tag, wanted in (("sea", ["a1"]), ("none", [])):
         tagged = parse_filter({"field": "tags", "contains": tag})
-        (found,) = store.search(rows[:1], IMAGE, 5, filter=tagged)
+        (found,) = store.search(rows[:1], [IMAGE], 5, filter=tagged)
         assert [hit.asset_id for hit in found] == wanted
 
 
@@ -373,5 +373,5 @@ def test_a_store_selects_what_matches(
         wanted = [row.asset_id for row in stored if matches(filter, row)]
         assert list(store.select(filter)) == wanted, filter
         assert store.count(filter) >= len(wanted)
-        (found,) = store.search(vectors(1), TEXT, N_ROWS, filter=filter)
+        (found,) = store.search(vectors(1), [TEXT], N_ROWS, filter=filter)
         assert {hit.asset_id for hit in found} >= set(wanted), filter

@@ -79,15 +79,15 @@ def test_lanes_answer_like_their_oracle_and_after_reopening(laned: Open) -> None
         assert store.sizes() == oracle.sizes() == {TEXT: 9, IMAGE: 6, AUDIO: 9}
         assert list(store.scan()) == list(oracle.scan())
         for space in LANES.spaces:
-            assert store.scoring(space).constants == oracle.scoring(space).constants
+            own, wanted = (each.calibrations.scoring(space) for each in (store, oracle))
+            assert own.constants == wanted.constants
         for modality in (TEXT, IMAGE, AUDIO):
-            answers = [each.search(asked(modality), modality, 5)[0] for each in (store, oracle)]
+            answers = [each.search(asked(modality), [modality], 5)[0] for each in (store, oracle)]
             assert names(answers[0]) == names(answers[1])
             assert len(answers[0]) == 5
-        by = store.scoring().constants
+        by = store.calibrations.scoring().constants
         mixed = [
-            each.search_mixed(asked(TEXT)[0], [TEXT, AUDIO], 9, by=by)[:9]
-            for each in (store, oracle)
+            each.search(asked(TEXT), [TEXT, AUDIO], 9, by=by)[0][:9] for each in (store, oracle)
         ]
         assert names(mixed[0]) == names(mixed[1])
         photo = assets[1].asset_id
@@ -158,7 +158,7 @@ def test_a_lane_is_filled_beside_the_one_that_is_searched(open_again: Opener, la
     assets, segments = corpus(6)
     store = laned(ONE)
     store.write(assets, segments)
-    (before,) = store.search(vectors(1), IMAGE, 9)
+    (before,) = store.search(vectors(1), [IMAGE], 9)
     filler = open_again.lanes(replace(LANES, filling=ALL_IMAGES))
     unfilled = [row.asset_id for row in filler.scan() if not row.n_segments]
     assert unfilled == [row.asset_id for row in assets if row.modality == IMAGE]
@@ -170,7 +170,7 @@ def test_a_lane_is_filled_beside_the_one_that_is_searched(open_again: Opener, la
     # What is searched has not changed: neither rows, nor what commit rows say.
     assert list(store.scan()) == list(laned(ONE).scan()) == assets
     store = open_again.opened[-1]
-    assert names(store.search(vectors(1), IMAGE, 9)[0]) == names(before)
+    assert names(store.search(vectors(1), [IMAGE], 9)[0]) == names(before)
     assert store.check(lambda _done, _all: None).wrong == {}
     # One has its segments, but was not counted: it is still to be filled.
     filler = open_again.lanes(replace(LANES, filling=ALL_IMAGES))

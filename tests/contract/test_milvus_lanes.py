@@ -54,7 +54,7 @@ def test_changes_of_an_asset_reach_the_columns_of_all_lanes(moved: Opener) -> No
     _old(moved).write(changed, [])
     store, birds = _switched(moved), parse_filter({"field": "tags", "contains": "bird"})
     for modality, asset in zip((TEXT, IMAGE, AUDIO), changed, strict=True):
-        (hits,) = store.search(vectors(1), modality, 9, filter=birds)
+        (hits,) = store.search(vectors(1), [modality], 9, filter=birds)
         assert {hit.asset_id for hit in hits} == {asset.asset_id}
 
 

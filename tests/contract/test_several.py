@@ -81,11 +81,12 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
     for query in l2_normalize(vectors(4, seed=9)):
         wanted = by_loops(rows, query, by)
         for limit in (1, 7, 100):
-            assert names(store.search_mixed(query, KINDS, limit, by=by)[:limit]) == wanted[:limit]
+            (found,) = store.search(query[None], KINDS, limit, by=by)
+            assert names(found[:limit]) == wanted[:limit]
         for kind in KINDS:
             of_kind = by_loops([row for row in rows if row.modality == kind], query, by)
             for limit in (1, 7, 100):
-                (found,) = store.search(query[None], kind, limit, by=by[kind])
+                (found,) = store.search(query[None], [kind], limit, by=by)
                 assert names(found) == of_kind[:limit]
 
 
@@ -98,8 +99,8 @@ def test_the_best_vector_counts_and_no_segment_is_missed(new_store: VectorStore)
     assert_as_by_loops(store, BY)
     query = l2_normalize(vectors(1, seed=9))[0]
     every = [row.asset_id for row in several()[0]]
-    all_found = store.search_mixed(query, KINDS, 9, by=BY)[:9]
-    of_every = store.search_mixed(query, KINDS, 9, by=BY, asset_ids=every)[:9]
+    all_found = store.search(query[None], KINDS, 9, by=BY)[0][:9]
+    of_every = store.search(query[None], KINDS, 9, by=BY, asset_ids=every)[0][:9]
     assert names(of_every) == names(all_found)
     for found in all_found:
         rows = {row.row: row for row in store.embeddings(found.asset_id)}
@@ -110,8 +111,8 @@ def test_what_is_identical_comes_first_whatever_its_other_vectors_are(store: Vec
     same, near = vectors(2)
     rows = [segment("a", 0, same), replace(segment("a", 0, near), row=1)]
     store.write([asset("a", "/a")], rows)
-    by = Calibration(0.9, 1.0, (Calibration(-1.0, 0.01),))
-    (hit,) = store.search(same[None], IMAGE, 5, by=by)[0]
+    by = {IMAGE: Calibration(0.9, 1.0, (Calibration(-1.0, 0.01),))}
+    (hit,) = store.search(same[None], [IMAGE], 5, by=by)[0]
     assert (hit.cosine, hit.row) == (pytest.approx(1.0, abs=1e-5), 0)
 
 

@@ -54,7 +54,7 @@ def test_answers_like_the_oracle_through_writes_deletes_and_rewrites(store: Vect
 
 
 def test_an_empty_store_answers_nothing(new_store: VectorStore) -> None:
-    assert new_store.search(vectors(2), IMAGE, 5) == [[], []]
+    assert new_store.search(vectors(2), [IMAGE], 5) == [[], []]
     assert new_store.assets(["a"]) == {}
     assert new_store.assets_at(["/a"]) == {}
     assert list(new_store.scan()) == []
@@ -84,7 +84,7 @@ def test_a_segment_returns_as_it_was_written(store: VectorStore) -> None:
         segment("a", 1, vectors(2)[1], VIDEO, char_start=0, char_end=2**40),
     ]
     store.write([asset("a", "/a", modality=VIDEO)], rows)
-    hits = {hit.segment_id: hit for hit in store.search(vectors(1), VIDEO, 2)[0]}
+    hits = {hit.segment_id: hit for hit in store.search(vectors(1), [VIDEO], 2)[0]}
     first, second = (hits[row.segment_id] for row in rows)
     assert (first.start_s, first.end_s, first.char_start) == (0.0, 12.345678901, None)
     assert (second.start_s, second.char_start, second.char_end) == (None, 0, 2**40)
@@ -105,7 +105,7 @@ def test_what_a_text_says_of_itself_returns(store: VectorStore, said: dict[str, 
         segment("a", 1, vectors(1)[0], TEXT),
     ]
     store.write([asset("a", "/a", modality=TEXT)], rows)
-    hits = {hit.segment_id: hit for hit in store.search(vectors(1), TEXT, 2)[0]}
+    hits = {hit.segment_id: hit for hit in store.search(vectors(1), [TEXT], 2)[0]}
     says, plain = (hits[row.segment_id] for row in rows)
     ways = [says, *(store.lexical("exit", 5) if knows_words(store) else [])]
     for name, value in said.items():
@@ -128,7 +128,7 @@ def test_a_long_snippet_is_cut_to_whole_characters(store: VectorStore) -> None:
     row = segment("a", 0, vectors(1)[0])
     long = SegmentRow(row.segment_id, "a", IMAGE, 0, row.embedding, snippet="x" + "é" * 9000)
     store.write([asset("a", "/a")], [long])
-    (hit,) = store.search(vectors(1), IMAGE, 1)[0]
+    (hit,) = store.search(vectors(1), [IMAGE], 1)[0]
     assert len(hit.snippet.encode()) == MAX_SNIPPET_BYTES - 1
     assert long.snippet.startswith(hit.snippet)
 
@@ -145,7 +145,7 @@ def test_a_row_with_more_locations_keeps_all_of_them(store: VectorStore) -> None
     more = asset("a", "/x", "/y", "/'quoted\" ü")
     store.write([more], [])
     assert store.assets_at(more.locations) == {uri: [more] for uri in more.locations}
-    assert len(store.search(vectors(1), IMAGE, 5)[0]) == 1
+    assert len(store.search(vectors(1), [IMAGE], 5)[0]) == 1
 
 
 def test_a_location_that_an_asset_has_left_finds_it_no_more(store: VectorStore) -> None:
@@ -165,9 +165,9 @@ def test_many_uris_and_ids_are_looked_up_in_batches(store: VectorStore) -> None:
 def test_writing_again_changes_nothing(store: VectorStore) -> None:
     assets, segments = corpus(6)
     store.write(assets, segments)
-    before = store.search(vectors(2, seed=5), TEXT, 50)
+    before = store.search(vectors(2, seed=5), [TEXT], 50)
     store.write(assets, segments)
-    assert store.search(vectors(2, seed=5), TEXT, 50) == before
+    assert store.search(vectors(2, seed=5), [TEXT], 50) == before
     assert len(list(store.scan())) == 6
 
 
@@ -179,9 +179,9 @@ def test_an_asset_of_ten_thousand_segments_is_deleted(new_store: VectorStore) ->
     film = [segment("film", index, row) for index, row in enumerate(embeddings[:-1])]
     new_store.write([asset("film", "/film", n_segments=10_000)], film)
     new_store.write([asset("other", "/other")], [segment("other", 0, embeddings[-1])])
-    assert len(new_store.search(vectors(1), IMAGE, 1000)[0]) == 1000
+    assert len(new_store.search(vectors(1), [IMAGE], 1000)[0]) == 1000
     new_store.delete(["film"])
-    assert [hit.asset_id for hit in new_store.search(vectors(1), IMAGE, 1000)[0]] == ["other"]
+    assert [hit.asset_id for hit in new_store.search(vectors(1), [IMAGE], 1000)[0]] == ["other"]
     assert list(new_store.assets(["film", "other"])) == ["other"]
 
 
@@ -189,7 +189,7 @@ def test_equal_segments_come_in_the_order_of_their_ids(store: VectorStore) -> No
     same = vectors(1)[0]
     rows = [segment("a", index, same) for index in range(20)]
     store.write([asset("a", "/a")], rows)
-    found = names(store.search(vectors(1), IMAGE, 20)[0])
+    found = names(store.search(vectors(1), [IMAGE], 20)[0])
     assert found == sorted(row.segment_id for row in rows)
 
 
@@ -206,7 +206,7 @@ def test_rows_that_cannot_be_kept_are_refused_whole(store: VectorStore) -> None:
     with pytest.raises(InputError, match="4096"):
         store.write([asset("a", *[f"/{n}" for n in range(5000)])], [good])
     assert list(store.scan()) == []
-    assert store.search(vectors(1), IMAGE, 5) == [[]]
+    assert store.search(vectors(1), [IMAGE], 5) == [[]]
 
 
 def test_numbers_that_json_does_not_hold_are_refused(store: VectorStore) -> None:
@@ -224,11 +224,11 @@ def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> N
     every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
 
     def mixed(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
-        by = store.scoring().constants
-        return store.search_mixed(query[0], kinds, limit, by=by, asset_ids=asset_ids)[:limit]
+        by = store.calibrations.scoring().constants
+        return store.search(query, kinds, limit, by=by, asset_ids=asset_ids)[0][:limit]
 
     def of_images(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
-        return store.search(query, IMAGE, limit, asset_ids=asset_ids)[0]
+        return store.search(query, [IMAGE], limit, asset_ids=asset_ids)[0]
 
     for search, n_wanted in ((mixed, 6), (of_images, 3)):
         hits = search(50, wanted)
@@ -269,7 +269,7 @@ def test_many_at_once_get_the_answers_that_one_gets(store: VectorStore) -> None:
 
     def ask(number: int) -> tuple[list[str], list[float], object]:
         query, kind = queries[number : number + 1], (TEXT, IMAGE)[number % 2]
-        (hits,) = store.search(query, kind, 3 + number % 3)
+        (hits,) = store.search(query, [kind], 3 + number % 3)
         found = store.assets(ids[number % 7 : number % 7 + 3])
         return [hit.segment_id for hit in hits], [hit.cosine for hit in hits], found
 

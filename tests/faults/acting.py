@@ -162,7 +162,7 @@ class Acts:
         store.catch_up()
         found: dict[str, Any] = {"model": self._held.encoder().model}
         if found["model"] == MODELS[0]:
-            found["constants"] = number_of(store.stored_calibration().constants)
+            found["constants"] = number_of(store.calibrations.current().constants)
         if wrong := checked(store, uploads, lambda *_: None)["differences"]:
             found["check"] = wrong
         rows = {row.asset_id: row for row in store.scan()}

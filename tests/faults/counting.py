@@ -69,7 +69,7 @@ def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> Iterator[str]:
         for row in rows:
             key = row.asset_id
             for segment in store.embeddings(key):
-                (hits,) = store.search(segment.embedding[None], segment.modality, 50)
+                (hits,) = store.search(segment.embedding[None], [segment.modality], 50)
                 if key not in {hit.asset_id for hit in hits}:
                     yield f"{key} is not found by the vector of {segment.key}"
                 if segment.snippet and not segment.row and has_words:

@@ -152,7 +152,7 @@ def _not_found(
     vectors = store.vectors(list(keys))
     yield from (f"{modality} of {keys[key]} is missing" for key in keys.keys() - vectors.keys())
     for some in in_batches(list(vectors), 500):
-        found = store.search(np.stack([vectors[key] for key in some]), modality, 2)
+        found = store.search(np.stack([vectors[key] for key in some]), [modality], 2)
         for key, hits in zip(some, found, strict=True):
             if key not in {hit.segment_id for hit in hits}:
                 yield f"{modality} {key} of {keys[key]} is not found"

@@ -83,7 +83,7 @@ def test_kinds_with_many_rows_are_searched_side_by_side(
     folder: Path, oracle: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(opened(folder)) as store:
-        store.search(vectors(1), TEXT, 1)
+        store.search(vectors(1), [TEXT], 1)
         assert store.in_process
         monkeypatch.setattr(folder_store, "_FEW_ROWS", 10)
         assert not store.in_process

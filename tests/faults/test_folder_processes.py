@@ -45,7 +45,7 @@ from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, vectors
 
 store = open_store(sys.argv[1], SPACE, DIM, create=False)
-print(len(store.search(vectors(1), IMAGE, 100)[0]), store.count(), len(list(store.scan())))
+print(len(store.search(vectors(1), [IMAGE], 100)[0]), store.count(), len(list(store.scan())))
 print({"pymilvus", "milvus_lite", "pyarrow", "pandas"} & set(sys.modules))
 """
 
@@ -85,7 +85,7 @@ def kill(process: subprocess.Popen[str]) -> str:
 
 
 def found_segments(store: VectorStore, name: str) -> int:
-    hits = store.search(vectors(1), IMAGE, 10_000)[0]
+    hits = store.search(vectors(1), [IMAGE], 10_000)[0]
     return sum(hit.asset_id == name for hit in hits)
 
 
@@ -144,7 +144,7 @@ def test_threads_of_one_process_share_the_store(store: VectorStore, folder: Path
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(write_and_read, range(24)))
     assert len(list(store.scan())) == 24
-    assert len(store.search(vectors(1), IMAGE, 100)[0]) == 24
+    assert len(store.search(vectors(1), [IMAGE], 100)[0]) == 24
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -126,7 +126,7 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
     assert set(kept) <= set(store.assets(kept))
     for name in kept:
         assert len(store.embeddings(name)) == N_ROWS
-        (hit,) = store.search(vectors(1), IMAGE, 1, asset_ids=[name])[0]
+        (hit,) = store.search(vectors(1), [IMAGE], 1, asset_ids=[name])[0]
         assert hit.asset_id == name
     assert store.check(lambda *_: None).wrong == {}  # type: ignore[attr-defined]
     store.close()

@@ -33,10 +33,10 @@ print(len(store.assets([f"a{{number}}" for number in range(100)])))
 
 CUT_OFF = f"""
 import os, signal, sys
-from search.store.milvus.writing import SegmentWriter
+from search.store.milvus.writing import MilvusWriter
 from search.store.open import open_store
 from tests.contract.rows import asset, segment, vectors
-SegmentWriter.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+MilvusWriter.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 store = open_store(sys.argv[1], {SPACE!r}, {DIM}, prefix="cut")
 rows = [segment(name, 0, row) for name, row in zip("ab", vectors(2))]
 store.write([asset(name, name) for name in "ab"], rows)
@@ -77,7 +77,7 @@ def test_after_a_kill_9_all_is_known_at_once(cluster: Cluster) -> None:
     command = [sys.executable, "-c", READER, uri]
     assert int(subprocess.check_output(command, cwd=ROOT, timeout=120)) == 100
     with closing(open_store(uri, SPACE, DIM, prefix="facts")) as store:
-        assert store.stored_calibration().constants == constants
+        assert store.calibrations.current().constants == constants
         assert isinstance(store, MilvusStore)
         names = [n for n in store._link.call("list_collections") if n.startswith("facts")]
         assert len(names) == 5  # of the store and its space, the calibration and the record

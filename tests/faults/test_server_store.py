@@ -19,7 +19,7 @@ from search.store.checking import Checkable
 from search.store.locks import exclusive, machine_locks
 from search.store.milvus import notes
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.writing import SegmentWriter
+from search.store.milvus.writing import MilvusWriter
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 from tests.support.milvus_server import free_port
@@ -169,7 +169,7 @@ def test_who_removes_what_was_cut_off_leaves_alone_what_others_write(
     served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others may begin to write while it waits for the locks of what was cut off."""
-    locks, commit = machine_locks(tmp_path / "locks"), SegmentWriter.commit
+    locks, commit = machine_locks(tmp_path / "locks"), MilvusWriter.commit
     is_begun, may_end = Event(), Event()
     writer = open_store(served_uri, SPACE, DIM, locks=locks)
 
@@ -192,10 +192,10 @@ def test_who_removes_what_was_cut_off_leaves_alone_what_others_write(
         with locks.take(stripes):
             yield
 
-    monkeypatch.setattr(SegmentWriter, "commit", cut_off)
+    monkeypatch.setattr(MilvusWriter, "commit", cut_off)
     with pytest.raises(ConnectionError):
         write("a")
-    monkeypatch.setattr(SegmentWriter, "commit", pause_before_commit)
+    monkeypatch.setattr(MilvusWriter, "commit", pause_before_commit)
     writing: list[Future[None]] = []
     with ThreadPoolExecutor(1) as pool:
         store = open_store(served_uri, SPACE, DIM, locks=replace(locks, take=take_late))

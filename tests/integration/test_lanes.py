@@ -201,13 +201,14 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
         assert constants[TEXT] == encoder.space.calibration[TEXT]
         assert constants[IMAGE] != encoder.space.calibration[IMAGE]
         sounds = store.lanes.space(AUDIO).fingerprint
-        assert AUDIO not in store.scoring(sounds).constants  # one sound is too few
+        assert AUDIO not in store.calibrations.scoring(sounds).constants  # one sound is too few
         assert AUDIO in constants  # by the bank
         measured = calibrate(encoder, store)["measured"]
         assert measured.keys() == {"text", "image", "audio"}
         calibrate(encoder, store, shipped=True)  # of the bundle's lane; the others ship none
-        assert store.scoring().constants == encoder.space.calibration
-        assert store.scoring(store.lanes.space(IMAGE).fingerprint).constants.keys() == {IMAGE}
+        assert store.calibrations.scoring().constants == encoder.space.calibration
+        pictures = store.lanes.space(IMAGE).fingerprint
+        assert store.calibrations.scoring(pictures).constants.keys() == {IMAGE}
 
 
 def test_a_folder_of_photos_scans_speech_and_recordings_by_commands(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from encoder.errors import ModelUnavailableError
 from encoder.types import QUERY, TEXT
 from search import Query, SearchEngine, open_store
 from search.client.errors import UnreachableError
+from search.errors import StoreMissingError
 from tests.contract.rows import stored_spaces
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
@@ -109,12 +112,28 @@ def test_a_folder_is_searched_without_a_server(
     monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
     note = tmp_path / "ferry.txt"
     note.write_text("The ferry leaves the harbour at nine.")
-    with anymodal.connect(tmp_path / "store") as client:
+    with pytest.raises(StoreMissingError, match="store"):
+        anymodal.connect(tmp_path / "store")
+    assert list(tmp_path.glob("store*")) == []
+    with anymodal.connect(tmp_path / "store", create=True) as client:
         client.wait(client.upload([note]).id)
         (hit,) = client.search("When does the boat sail?").hits
         assert "ferry" in hit.uri
     with anymodal.connect(tmp_path / "store") as client:  # the first one has closed it
         assert client.asset(hit.asset_id).asset_id == hit.asset_id
+    script = (
+        f"import anymodal\nlibrary = anymodal.connect({str(tmp_path / 'store')!r})\n"
+        "print(library.search('When does the boat sail?').hits[0].name)"
+    )
+    ran = subprocess.run(  # it ends although nobody closes anything
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "ferry.txt\n", "")
+
+
+def test_the_module_shows_its_public_names() -> None:
+    assert set(dir(anymodal)) == set(anymodal.__all__)
+    assert all(getattr(anymodal, name) for name in dir(anymodal))
 
 
 def test_a_url_is_that_of_a_server() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -205,5 +206,5 @@ def test_what_prepares_models_says_what_to_install(python: Path, home: Path, log
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "pip install 'anymodal[torch]'" in done.stderr
+    assert re.search(r"pip install .*\[torch\]", done.stderr)
     log.unlink()  # it looked for torch, as it should

@@ -43,8 +43,8 @@ SPACE = Space(
 
 
 class Stopping(MemoryStore):
-    def search_mixed(self, *args: Any, **options: Any) -> list[ScoredSegment]:
-        return super().search_mixed(*args, **options)[: args[2]]
+    def search(self, *args: Any, **options: Any) -> list[list[ScoredSegment]]:
+        return [segments[: args[2]] for segments in super().search(*args, **options)]
 
 
 @dataclass

@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 
 from encoder.space import Calibration
 from encoder.types import IMAGE, TEXT, Modality
-from search.store.calibrated import StoredCalibration, number_of, unmeasured
+from search.store.calibrated import StoredCalibration, number_of, read, unmeasured, written
 from search.store.checks import checked_asset, checked_segment
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.schema import (
+    CALIBRATION,
+    EMBED_DIM,
+    PROBES,
     asset_from_dict,
     asset_to_dict,
-    calibration_property,
     counts_of,
     locations_to_dicts,
     properties,
     scored_from_dict,
     segment_id,
     segment_to_dict,
-    written_calibration,
-    written_space,
 )
 from search.types import AssetRow, SegmentRow
 
@@ -101,12 +101,12 @@ def test_a_calibration_is_read_as_it_was_written(
     shipped: dict[Modality, Calibration], others: list[dict[Modality, Calibration]]
 ) -> None:
     facts = properties(StoredSpace("0" * 16, 8, shipped, ("AAAA",)))
-    state = written_calibration(facts)
-    assert written_space(facts) == (8, ["AAAA"])
+    state = read(facts[CALIBRATION])
+    assert (facts[EMBED_DIM], json.loads(facts[PROBES])) == ("8", ["AAAA"])
     assert state == unmeasured(shipped)
     for constants in others:
         state = StoredCalibration(constants, {"source": "measured"})
-        assert written_calibration(calibration_property(state)) == state
+        assert read(written(state)) == state
         assert state.constants == constants
 
 

@@ -156,7 +156,7 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
 
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
     try:
-        state = resources.existing_store().stored_calibration()
+        state = resources.existing_store().calibrations.current()
         shipped = resources.encoder().space.calibration
         state = state.renewed(shipped)
         facts = describe(state, state.constants or shipped)

@@ -7,10 +7,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from threading import Event, Thread
 
+from search.errors import StoreBusyError
 from search.store.locks import N_STRIPES, PATIENCE_S, WriteLocks, locked_too_long
 from workers.jobs import redis_scripts as lua
 from workers.jobs.redis_link import RUNNING, RedisLink, key
@@ -75,6 +76,29 @@ _OWNER = "anymodal:owner"
 _PAUSE_S = 0.05
 
 
+class _Lease:
+    """What runs out unless it is taken again in time."""
+
+    def __init__(self, take: Callable[[], bool], lease_s: float) -> None:
+        self._take, self._lease_s = take, lease_s
+        self._ends_at_s = time.monotonic()
+        self._was_lost = False
+
+    def take(self) -> bool:
+        begun_s = time.monotonic()
+        if is_taken := self._take():
+            self._ends_at_s = begun_s + self._lease_s
+        return is_taken
+
+    def renew(self) -> None:
+        """Take it again; that it is free does not mean that nobody had it meanwhile."""
+        self._was_lost |= time.monotonic() > self._ends_at_s or not self.take()
+
+    @property
+    def is_lost(self) -> bool:
+        return self._was_lost or time.monotonic() > self._ends_at_s
+
+
 class Locks:
     """Locks on a broker; ``writers`` are those of a store on a server."""
 
@@ -82,9 +106,11 @@ class Locks:
         self._link = link
         self.writers = WriteLocks(url, self._stripes, self._owner)
 
-    def alone(self, what: str) -> AbstractContextManager[bool]:
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
         """Whether nobody else does something; if so, others are kept out until the block ends."""
-        return self._held([what])
+        with self._held([what]) as lease:
+            yield lease is not None
 
     def first(self, what: str, for_s: float) -> bool:
         """Whether this is the first call for something within this many seconds."""
@@ -96,10 +122,16 @@ class Locks:
         names = [f"stripe:{stripe:02d}" for stripe in stripes]
         is_whole = len(names) == N_STRIPES
         turn = self._held(["whole"], PATIENCE_S) if is_whole else nullcontext(True)
-        with turn as is_next, self._held(names, PATIENCE_S, keeps=is_whole) as is_taken:
-            if not (is_next and is_taken):
+        with turn as is_next, self._held(names, PATIENCE_S, keeps=is_whole) as lease:
+            if not (is_next and lease):
                 raise locked_too_long("The store")
             yield
+            if lease.is_lost:
+                raise StoreBusyError(
+                    "A lock of the store ran out on the broker while it was held, so another "
+                    "process may have changed the same assets.",
+                    remedy="Ingest them again. If it happens often, see why the broker was away.",
+                )
 
     def _owner(self) -> str:
         """A name that the broker keeps as long as its data."""
@@ -110,8 +142,8 @@ class Locks:
     @contextmanager
     def _held(
         self, names: Sequence[str], patience_s: float = 0.0, *, keeps: bool = False
-    ) -> Iterator[bool]:
-        """Whether all could be locked in time; ``keeps``: lock those that are free meanwhile."""
+    ) -> Iterator[_Lease | None]:
+        """The locks, None if not in time; ``keeps``: lock those that are free meanwhile."""
         link = self._link
         keys = [f"anymodal:lock:{name}" for name in names]
         token = uuid.uuid4().hex
@@ -122,14 +154,15 @@ class Locks:
             return not keys or bool(link.redis.eval(lua.LOCK, len(keys), *arguments))
 
         deadline_s = time.monotonic() + patience_s
+        lease = _Lease(take, link.lease_s)
         try:
-            while not link.patiently(take):
+            while not link.patiently(lease.take):
                 if time.monotonic() >= deadline_s:
-                    yield False
+                    yield None
                     return
                 time.sleep(_PAUSE_S)
-            with repeating(take, link.lease_s / 4):
-                yield True
+            with repeating(lease.renew, link.lease_s / 4):
+                yield lease
         finally:
             if keys:
                 link.patiently(lambda: link.redis.eval(lua.UNLOCK, len(keys), *keys, token))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.system.environment import variable
+from encoder.system.extras import install_command
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -37,7 +38,7 @@ def start() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        logger.warning("No spans are sent; run: pip install 'anymodal[otel]'")
+        logger.warning("No spans are sent; run: %s", install_command("otel"))
         return
     service = {} if variable("OTEL_SERVICE_NAME") else {"service.name": "anymodal"}
     provider = TracerProvider(resource=Resource.create().merge(Resource(service)))

@@ -107,7 +107,7 @@ class LaneCalibration:
     space: str
 
     def state(self) -> StoredCalibration:
-        return self.store.stored_calibration(self.space)
+        return self.store.calibrations.current(self.space)
 
     def sizes(self) -> dict[Modality, int]:
         """The number of segments in the lane, by modality."""
@@ -262,7 +262,7 @@ class Watch:
             return
         calibrate_if_due(encoder, store, self._alone)
         try:
-            calibrations = [store.stored_calibration(space) for space in store.lanes.spaces]
+            calibrations = [store.calibrations.current(space) for space in store.lanes.spaces]
         except StoreError as error:  # away since; the next shard looks again
             logger.warning("the store's calibration was not read: %s", error)
             return

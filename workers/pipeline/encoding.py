@@ -22,7 +22,7 @@ from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
 from search.store.schema import segment_id
-from search.types import LOOK, Labels, SegmentRow
+from search.types import LOOK, SAID, Labels, SegmentRow
 from workers.observe.logs import about
 from workers.observe.tracing import embedding
 from workers.pipeline.places import changed, has_changed
@@ -263,15 +263,7 @@ def segment_rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> 
             segment.modality,
             segment.index,
             embedding,
-            start_s=segment.start_s,
-            end_s=segment.end_s,
-            char_start=segment.char_start,
-            char_end=segment.char_end,
-            snippet=segment.snippet,
-            confidence=segment.confidence,
-            language=segment.language,
-            boxes=segment.boxes,
-            place=segment.place,
+            **{name: getattr(segment, name) for name in SAID[:-1]},
             row=row,
         )
         for row, embedding in enumerate(embeddings)

@@ -196,11 +196,9 @@ class GoneFiles:
 class Looks(Protocol):
     def dead(self, row: AssetRow) -> set[str]:
         """The row's locations in a folder at which there is no file, or that are ignored."""
-        ...
 
     def has(self, row: AssetRow) -> bool:
         """Whether there is a file at one of them, ignored or not."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from encoder.prepare.hub.graphs import TracedNetwork, export, soft_text, whole
 from encoder.prepare.hub.media import GraphPart, audio_part, image_part, is_soft, video_part
 from encoder.prepare.hub.text import text_facts
 from encoder.runtime import openvino, trial
+from encoder.system.extras import install_command
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Role
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def _check_bf16(name: str) -> None:
     if not openvino.is_installed():
         raise ModelError(
             f"{name} in bf16 runs on OpenVINO, which is not installed.",
-            remedy="Install it: pip install 'anymodal[openvino]'; or use quantization=\"int8\".",
+            remedy=f'Install it: {install_command("openvino")}; or use quantization="int8".',
         )
     if not _BF16_FLAGS & set(trial.instruction_sets().split()):
         raise ModelError(

@@ -123,7 +123,7 @@ _MOST_PARTS = 2_200
 """As many as the inputs of one request for embeddings, and some fields beside them."""
 SEARCH_PARTS = 100
 """Twice its terms, and all its other fields."""
-_FORM = "multipart/form-data"
+_FORM_TYPE = "multipart/form-data"
 
 _SMALL_BYTES = 20_000
 """Whatever is in it, to parse this takes a few milliseconds."""
@@ -199,8 +199,14 @@ class SentBody:
         form = self._as_form()
         return form.files if form else {}
 
+    def form(self) -> Form:
+        """The fields and files; raises unless it is a form."""
+        if form := self._as_form():
+            return form
+        raise ContentTypeError("The body is JSON.", f"Send {_FORM_TYPE}.")
+
     def _as_form(self) -> Form | None:
-        if self._form is None and self.content_type.lower().startswith(_FORM):
+        if self._form is None and self.content_type.lower().startswith(_FORM_TYPE):
             with _turn() if _is_large(self.pieces) else nullcontext():
                 self._form = self._parsed_form()
         return self._form
@@ -265,7 +271,7 @@ async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody
     """A request as JSON or as a form with files; the edge bounds its size."""
     content_type = request.headers.get("content-type", _JSON)
     sent = content_type.partition(";")[0].strip().lower()
-    if sent not in (_JSON, _FORM):
+    if sent not in (_JSON, _FORM_TYPE):
         raise ContentTypeError(f"The body is {sent or 'of no type'}.", f"Send {_JSON}.")
     return SentBody([piece async for piece in request.stream()], content_type, most_parts)
 

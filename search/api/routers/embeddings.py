@@ -1,4 +1,4 @@
-"""``POST /v1/embeddings``, OpenAI's, and ``/v2/embed``, Cohere's; for all modalities."""
+"""Embeddings of all modalities, as OpenAI and Cohere have them; of texts, as Ollama and TEI do."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from search.api.vendors.cohere import EmbedAnswer, EmbedRequest, EmbedV1Request
 from search.api.vendors.compatible import Compatible
 from search.api.vendors.encoding import encode, written
 from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest, OpenAIRoute
+from search.api.vendors.text_servers import OllamaAnswer, OllamaRequest, TeiRequest
 from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
@@ -79,6 +80,30 @@ async def embed_by_type(request: Request, services: Parts) -> Response:
     return await _run(request, services, lambda turn: _by_type(services, body, parse(), turn, name))
 
 
+@_embed_at(
+    "/api/embed",
+    operation_id="embed_as_ollama",
+    response_model=OllamaAnswer,
+    openapi_extra=json_body(OllamaRequest),
+)
+async def embed_as_ollama(request: Request, services: Parts) -> Response:
+    """Embed texts; Ollama's endpoint."""
+    body = await read_sent(request)
+    return await _run(request, services, lambda turn: _as_ollama(services, body, turn))
+
+
+@_embed_at(
+    "/embed",
+    operation_id="embed_as_tei",
+    response_model=list[list[float]],
+    openapi_extra=json_body(TeiRequest),
+)
+async def embed_as_tei(request: Request, services: Parts) -> Response:
+    """Embed texts; the endpoint of text-embeddings-inference."""
+    body = await read_sent(request)
+    return await _run(request, services, lambda turn: _as_tei(services, body, turn))
+
+
 async def _run(request: Request, services: Services, work: Callable[[Turn], Response]) -> Response:
     try:
         answer, meter = await services.workbench.run(
@@ -120,6 +145,20 @@ def _answer(services: Services, body: SentBody, turn: Turn) -> Response:
     model = to_json(services.model)
     answer = b'{"object":"list","data":%s,"model":%s,"usage":%s}' % (data, model, to_json(usage))
     return _answered(answer, sent)
+
+
+def _as_ollama(services: Services, body: SentBody, turn: Turn) -> Response:
+    sent = body.parsed(OllamaRequest)
+    encoded = encode(services, sent, {}, turn)
+    rest = {"model": services.model, "prompt_eval_count": encoded.n_tokens}
+    rows = _listed(row.tolist() for row in encoded.rows)
+    return _answered(b'{"embeddings":%s,%s' % (rows, to_json(rest)[1:]), sent)
+
+
+def _as_tei(services: Services, body: SentBody, turn: Turn) -> Response:
+    sent = body.parsed(TeiRequest)
+    encoded = encode(services, sent, {}, turn)
+    return _answered(_listed(row.tolist() for row in encoded.rows), sent)
 
 
 def _by_type(

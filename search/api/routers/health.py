@@ -86,7 +86,7 @@ def _info(services: Services) -> dict[str, Any]:
             "fingerprint": space.fingerprint,
             "embed_dim": space.embed_dim,
             "identity": dict(space.identity),
-            "calibration": describe(services.store.stored_calibration(), space.calibration),
+            "calibration": describe(services.store.calibrations.current(), space.calibration),
         },
         "modalities": services.modalities,
         "kinds": list(map(asdict, services.kinds)),

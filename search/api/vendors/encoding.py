@@ -24,6 +24,7 @@ from search.api.services import Services
 from search.api.vendors.cohere import EmbedRequest
 from search.api.vendors.content import MOST_TOKENS, Format, Labelled
 from search.api.vendors.openai import EmbeddingsRequest
+from search.api.vendors.text_servers import OllamaRequest, TeiRequest
 from search.errors import NotFoundError
 
 _WIDEST = 8.0
@@ -65,7 +66,7 @@ _TOKENS_AT_ONCE = 2048
 a longer text is encoded alone."""
 
 
-EmbeddingInputs: TypeAlias = EmbeddingsRequest | EmbedRequest
+EmbeddingInputs: TypeAlias = EmbeddingsRequest | EmbedRequest | OllamaRequest | TeiRequest
 
 
 @dataclass(frozen=True)

@@ -25,28 +25,20 @@ def copy_content(database: Database, source: Path, target: Path) -> int:
         shutil.rmtree(target, ignore_errors=True)
         private_folder(target / VECTORS)
         version = database.backup(target / DATABASE)
+        copy = Database(target / DATABASE)
+        try:
+            with copy.reading() as db:
+                part_nos = [part_no for (part_no,) in db.execute("SELECT part FROM part")]
+                sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
+                n_assets: int = db.execute(sql).fetchone()[0]
+        finally:
+            copy.close()
         with suppress(FileNotFoundError):  # rows were moved to other files meanwhile
-            n_assets = _copy_vectors(source, target)
+            for name in [f"{part_no}{end}" for part_no in part_nos for end in (".rows", ".slots")]:
+                shutil.copyfile(source / VECTORS / name, target / VECTORS / name)
             write_counter(target / DATABASE, version)
             sync_folder(target)
             return n_assets
     raise StoreUnavailableError(
         f"The rows of the store {database.shown} are being moved.", "Copy it again later."
     )
-
-
-def _copy_vectors(source: Path, target: Path) -> int:
-    """Copy what the copied database names; return the number of its assets."""
-    copy = Database(target / DATABASE)
-    try:
-        with copy.reading() as db:
-            part_nos = [part_no for (part_no,) in db.execute("SELECT part FROM part")]
-            sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
-            n_assets: int = db.execute(sql).fetchone()[0]
-    finally:
-        copy.close()
-    for part_no in part_nos:
-        for suffix in (".rows", ".slots"):
-            name = f"{part_no}{suffix}"
-            shutil.copyfile(source / VECTORS / name, target / VECTORS / name)
-    return n_assets

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from threading import get_ident
@@ -23,20 +22,18 @@ from numpy.typing import NDArray
 
 from encoder.types import Embeddings
 from search.store.folder.database import DamagedError
+from search.store.folders import opened
 
 _SUM_BYTES = 4
 
 
 def put(path: Path, start: int, values: NDArray[Any]) -> None:
     """Write to a file, which is created if missing, and sync it to disk."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
+    view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
+    with opened(path, os.O_WRONLY | os.O_CREAT) as file:
         while done < len(view):
             done += os.pwrite(file, view[done:], start + done)
         os.fdatasync(file)
-    finally:
-        os.close(file)
 
 
 def read_into(file: int, values: NDArray[Any], start: int) -> None:
@@ -49,14 +46,20 @@ def read_into(file: int, values: NDArray[Any], start: int) -> None:
         done += read
 
 
-def seal(path: Path) -> None:
-    """Append to a file the checksum of what is in it."""
-    with path.open("r+b") as file:
-        file.write(zlib.crc32(file.read()).to_bytes(_SUM_BYTES, "big"))
+def keep(path: Path, values: NDArray[Any]) -> None:
+    """Write values and their checksum, at once; other processes and threads may do the same."""
+    partial = path.with_name(f"{path.name}-{os.getpid()}-{get_ident()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(values.data)
+            file.write(zlib.crc32(values.data).to_bytes(_SUM_BYTES, "big"))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file holds what was sealed. Mapped, since copies take four times as long."""
+    """Whether a file holds what was kept. Mapped, since copies take four times as long."""
     try:
         with (
             path.open("rb") as file,
@@ -67,32 +70,6 @@ def is_sealed(path: Path) -> bool:
             return checksum == view[-_SUM_BYTES:]
     except (OSError, ValueError):  # missing or empty
         return False
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, which replaces a file unless there is an error.
-
-    Other processes and threads may write the same file at once.
-    """
-    partial = path.with_name(f"{path.name}-{os.getpid()}-{get_ident()}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def keep_index(path: Path, index: Any) -> None:
-    """Write an index atomically, or raise OSError."""
-    import faiss
-
-    with replacing(path) as partial:
-        try:
-            faiss.write_index(index, str(partial))
-            seal(partial)
-        except RuntimeError as error:
-            raise OSError(str(error)) from error
 
 
 def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
@@ -150,10 +127,10 @@ class ByteCodes:
 
     def keep(self, path: Path) -> None:
         """Write the file atomically; others may do the same at once."""
-        with replacing(_scales_path(path)) as partial:
-            self.scales.tofile(partial)
-            seal(partial)
-        keep_index(path, self._index)
+        import faiss
+
+        keep(_scales_path(path), self.scales)
+        keep(path, faiss.serialize_index(self._index))
 
     def nearest(
         self,
@@ -236,7 +213,9 @@ class NibbleCodes:
 
     def keep(self, path: Path) -> None:
         """Write the file atomically; others may do the same at once."""
-        keep_index(path, self._index)
+        import faiss
+
+        keep(path, faiss.serialize_index(self._index))
 
     def finds_nearest(self, rows: Embeddings) -> bool:
         """Whether a sample of the coded rows [n, embed_dim] find their nearest by these codes.

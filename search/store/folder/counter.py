@@ -11,6 +11,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from search.store.folders import opened
+
 _NUMBER = struct.Struct("<QI")
 
 
@@ -29,12 +31,8 @@ def read_counter(database: Path) -> int:
 
 def write_counter(database: Path, number: int) -> None:
     """Note a commit, in one write. It may be lost with the power: the database is ahead then."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-    file = os.open(counter_path(database), flags, 0o600)
-    try:
+    with opened(counter_path(database), os.O_WRONLY | os.O_CREAT) as file:
         os.pwrite(file, _NUMBER.pack(number, _sum_of(number)), 0)
-    finally:
-        os.close(file)
 
 
 def _sum_of(number: int) -> int:

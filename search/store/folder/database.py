@@ -23,10 +23,10 @@ from __future__ import annotations
 import json
 import os
 import weakref
+from collections.abc import Collection as Ids
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
-from operator import attrgetter
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Semaphore, local
@@ -35,16 +35,17 @@ from typing import Any, Protocol, cast
 import apsw
 import apsw.sqlite_extra
 
+from encoder.system.batched import in_batches
 from encoder.system.disk import disk_error_in
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, values_of
 from search.store.folder.counter import read_counter
+from search.store.folders import opened
 from search.store.lanes import Counts, StoreLanes
-from search.store.schema import NUMBERS, TEXTS
-from search.store.several import packed, unpacked
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.store.several import unpacked
+from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, modality_named
 
 FORMAT = 2
 """The format of a folder's files; another one is refused."""
@@ -55,9 +56,10 @@ _LONG_LOG_PAGES = 1000
 _MOST = 4
 """Connections that are used at once."""
 _LONG_S = 5.0
+_VALUES_PER_QUERY = 1000
 _CHECKED_VFS = "cksmvfs"
 _CHECKSUM_BYTES = 8
-SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *NUMBERS, *TEXTS))
+SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *SAID[:-1]))
 _COLUMNS = [column_of(field) for field in VALUED]
 _TABLES = f"""
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -154,8 +156,8 @@ class Database:
             raise
 
     @classmethod
-    def make(cls, path: Path, **facts: Any) -> None:
-        """Create a new database with the tables and some facts; it is complete, or not there."""
+    def make(cls, path: Path) -> None:
+        """Create a new database with the tables; it is complete, or not there."""
         new_path = path.with_name(f"{path.name}.{os.getpid()}.new")
         db = _connected(new_path, apsw.SQLITE_OPEN_CREATE)
         try:
@@ -163,7 +165,7 @@ class Database:
             db.execute("PRAGMA journal_mode = WAL").fetchall()
             db.execute("BEGIN IMMEDIATE")
             db.execute(_TABLES).fetchall()
-            for name, value in {"format": FORMAT, "version": 0, **facts}.items():
+            for name, value in (("format", FORMAT), ("version", 0)):
                 set_fact(cast(Connection, db), name, value)
             db.execute("COMMIT")
         finally:
@@ -180,11 +182,9 @@ class Database:
         finally:
             self._here.tolerates = False
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """A connection that sees the same state until the end of the block."""
-        with self._connection("BEGIN") as db:
-            yield db
+        return self._connection("BEGIN")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -226,8 +226,22 @@ class Database:
 
     @contextmanager
     def _lent(self) -> Iterator[apsw.Connection]:
-        self._check_usable()
-        db = self._borrowed()
+        if self._is_closed:
+            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"The store {self.shown} was opened before this process was forked.",
+                remedy="Open it in the process that uses it.",
+            )
+        if self.lost_commits and not getattr(self._here, "tolerates", False):
+            raise DamagedError(
+                f"{self.shown} lacks its last {self.lost_commits} commits, as if its log was "
+                "removed or an old file was put back"
+            )
+        try:
+            db = self._idle.get_nowait()
+        except Empty:
+            db = _connected(self._path)
         try:
             yield db
         finally:
@@ -252,26 +266,6 @@ class Database:
             self._here.has_one = False
             self._free.release()
 
-    def _check_usable(self) -> None:
-        if self._is_closed:
-            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
-        if self._pid != os.getpid():
-            raise StoreError(
-                f"The store {self.shown} was opened before this process was forked.",
-                remedy="Open it in the process that uses it.",
-            )
-        if self.lost_commits and not getattr(self._here, "tolerates", False):
-            raise DamagedError(
-                f"{self.shown} lacks its last {self.lost_commits} commits, as if its log was "
-                "removed or an old file was put back"
-            )
-
-    def _borrowed(self) -> apsw.Connection:
-        try:
-            return self._idle.get_nowait()
-        except Empty:
-            return _connected(self._path)
-
     def close(self) -> None:
         """Close all connections; may be called twice."""
         self._is_closed = True
@@ -281,11 +275,8 @@ class Database:
 
 def sync_folder(folder: Path) -> None:
     """Make the names of new files safe from power loss."""
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with opened(folder) as file:
         os.fsync(file)
-    finally:
-        os.close(file)
 
 
 @cache
@@ -360,6 +351,15 @@ def set_fact(db: Connection, name: str, value: Any) -> None:
     db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
 
 
+def among(db: Connection, sql: str, values: Ids[Any]) -> Iterator[Any]:
+    """The rows of a statement with ``{}`` for the parameters of these values, some at a time."""
+    for batch in in_batches(values, _VALUES_PER_QUERY):
+        yield from db.execute(sql.format(marks(batch)), batch)
+
+
+NOS_OF_ASSETS = "SELECT no, asset_id FROM asset WHERE asset_id IN ({})"
+
+
 def marks(values: object) -> str:
     """A parameter for each value.
 
@@ -367,10 +367,6 @@ def marks(values: object) -> str:
     '?, ?, ?'
     """
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
-
-
-modality_of = lru_cache(64)(Modality)
-"""Cached: each modality is checked once."""
 
 
 DROPPED = "dropped-"
@@ -388,7 +384,7 @@ class LaneNumbers:
     def __init__(self, db: Connection, lanes: StoreLanes) -> None:
         self._lanes = lanes
         rows = db.execute("SELECT lane, space, modality FROM lane").fetchall()
-        self.all = {number: (space, modality_of(name)) for number, space, name in rows}
+        self.all = {number: (space, modality_named(name)) for number, space, name in rows}
         self.searched: dict[int, Modality] = {
             number: modality
             for number, (space, modality) in self.all.items()
@@ -445,15 +441,7 @@ def asset_of(asset_id: str, fields: str, lanes: LaneNumbers | None = None) -> As
     """The commit row from its JSON, with the counts of the lanes that are searched, or none."""
     modality, media_type, size_bytes, counts, *rest = json.loads(fields)
     own_counts = lanes.counts(counts) if lanes else {}
-    return AssetRow(asset_id, modality_of(modality), media_type, size_bytes, own_counts, *rest)
-
-
-def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:
-    """The columns of a segment."""
-    return row.key, no, packed(row.index, row.row), *_said(row)
-
-
-_said = attrgetter(*NUMBERS, *TEXTS)
+    return AssetRow(asset_id, modality_named(modality), media_type, size_bytes, own_counts, *rest)
 
 
 def scored(columns: Sequence[Any], modality: Modality, cosine: float) -> ScoredSegment:

@@ -19,6 +19,7 @@ _DATES = " ".join(
     for name in map(column_of, ("taken", "modified"))
 )
 _DATE = f"CASE {_DATES} END"
+_TEXTS = "SELECT {0} AS value, no FROM asset WHERE typeof({0}) = 'text'"
 _OF_FOLDER = "rtrim(uri, replace(uri, '/', ''))"
 
 
@@ -30,17 +31,15 @@ def facets(db: Connection, nos: Sequence[int] | None) -> Facets:
     (n_assets,) = db.execute("SELECT count(*) FROM asset WHERE row IS NOT NULL").fetchone()
     return Facets(
         int(n_assets) if nos is None else len(nos),
-        {field: _counts(db, _of_field(field), nos) for field in FACETS},
+        {
+            field: _counts(db, f"SELECT value, no FROM label WHERE field = '{field}'", nos)
+            if field in LISTS
+            else _counts(db, _TEXTS.format(column_of(field)), nos)
+            for field in FACETS
+        },
         _counts(db, lying, nos),
         _counts(db, dated, nos),
     )
-
-
-def _of_field(field: str) -> str:
-    if field in LISTS:
-        return f"SELECT value, no FROM label WHERE field = '{field}'"
-    column = column_of(field)
-    return f"SELECT {column} AS value, no FROM asset WHERE typeof({column}) = 'text'"
 
 
 def _counts(db: Connection, sql: str, nos: Sequence[int] | None) -> dict[str, int]:

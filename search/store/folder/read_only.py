@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from search.errors import StoreError
-from search.store.folders import CONTENT, LOCK
+from search.store.folders import CONTENT, LOCK, opened
 
 _COPIED = (".json", ".lock", ".db", ".db-wal", ".version")
 _SHARED_MEMORY = ".db-shm"  # which SQLite makes from the others
@@ -36,12 +36,9 @@ class Mirror:
         self.folder = Path(mkdtemp(prefix="anymodal-store-"))
         try:
             (self.folder / CONTENT).mkdir()
-            lock = os.open(store / CONTENT / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-            try:
+            with opened(store / CONTENT / LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH)  # the database and its log belong together
                 _fill(self.folder / CONTENT, store / CONTENT)
-            finally:
-                os.close(lock)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Collection as Ids
-from collections.abc import Iterable, Iterator, Sequence
+from functools import wraps
 from itertools import islice
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
-from search.lexical.index import MAX_FOUND
-from search.store.calibrated import Constants, constants_of
+from search.lexical.index import MAX_FOUND, FoundText
+from search.lexical.rarity import Frequencies
+from search.store import calibrated
+from search.store.calibrated import NO_CONSTANTS, Constants, StoredCalibration
+from search.store.checks import checked_queries
 from search.store.folder import overview as in_tables
 from search.store.folder.database import (
     SEGMENT_COLUMNS,
     Connection,
     DamagedError,
     Database,
+    GivenUpError,
     LaneNumbers,
+    among,
     asset_of,
-    marks,
     part_of,
     place_of,
     scored,
@@ -33,11 +40,13 @@ from search.store.folder.database import (
 from search.store.folder.vector_files import RankedSlots
 from search.store.folder.views import Mask, PartView, View, Views
 from search.store.folder.words import KeptIndex
-from search.store.lanes import StoreLanes
+from search.store.lanes import StoredSpace, StoreLanes
 from search.store.overview import Dated, Facets, Order
-from search.store.schema import NUMBERS, TEXTS
-from search.store.several import best_first, by_segment, mixed_best_first, shifted
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.store.several import best_first, by_segment, mixed_best_first
+from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, row_key
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PER_QUERY = 1000
 _MAX_SORTED = 20_000
@@ -45,37 +54,77 @@ _MAX_SORTED = 20_000
 _KEPT_FACETS = 16
 _MAX_JOINED = 2000
 """The most assets whose texts are searched by their ids."""
-_PLACES_PER_QUERY = 10_000
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
-_OF_HIT = f"key, asset_id, {', '.join((*NUMBERS, *TEXTS))}, idx >> 40"
+_OF_HIT = f"key, asset_id, {', '.join(SAID[:-1])}, idx >> 40"
 _SEGMENTS = (
     f"SELECT at, asset_id, lane, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
     "JOIN part ON part.part = segment.at >> 40"
 )
 
 
-class Reading:
-    """Answers from the files of a folder. Safe to use from threads."""
+def noted_lanes(database: Database, lanes: StoreLanes) -> tuple[StoreLanes, bool]:
+    """The lanes with what is noted of their spaces, and whether all of these are noted.
 
-    def __init__(self, tables: Database, views: Views, words: KeptIndex, lanes: StoreLanes) -> None:
-        self._tables = tables
-        self._views = views
-        self._words = words
-        self._lanes = lanes
+    Raises:
+        SpaceMismatchError, ModelError: a space is not the one that was noted by its name.
+    """
+    with database.tolerating(), database.reading() as db:
+        rows = db.execute("SELECT space, embed_dim, probes FROM space").fetchall()
+    noted = {space: (embed_dim, json.loads(probes)) for space, embed_dim, probes in rows}
+
+    def as_noted(space: StoredSpace) -> StoredSpace:
+        return space.as_noted(noted.get(space.fingerprint), database.shown)
+
+    return lanes.resolved(as_noted), lanes.spaces.keys() <= noted.keys()
+
+
+def noted_calibration(database: Database, space: StoredSpace) -> StoredCalibration:
+    sql = "SELECT calibration FROM space WHERE space = ?"
+    with database.reading() as db:
+        row = db.execute(sql, (space.fingerprint,)).fetchone()
+    return calibrated.read(row[0]) if row else calibrated.unmeasured(space.calibration)
+
+
+def _repeated(read: Callable[P, T]) -> Callable[P, T]:
+    """Ask again if files of rows were given up meanwhile."""
+
+    @wraps(read)
+    def repeat(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return read(*args, **options)
+        except GivenUpError:
+            return read(*args, **options)
+
+    return repeat
+
+
+class Reading:
+    """Answers from the files of a folder, which is open. Safe to use from threads."""
+
+    lanes: StoreLanes
+    _views: Views
+    _words: KeptIndex
+    _names: KeptIndex
+
+    def __init__(self) -> None:
+        self._database: Database | None = None
         self._facets: dict[tuple[int, str], Facets] = {}
+
+    @property
+    def _db(self) -> Database:
+        assert self._database is not None
+        return self._database
 
     def sizes(self) -> dict[Modality, int]:
         sql = "SELECT lane, sum(n_live) FROM part WHERE number = 0 AND n_live > 0 GROUP BY lane"
-        with self._tables.reading() as db:
-            searched = self._numbers(db).searched
+        with self._db.reading() as db:
+            searched = LaneNumbers(db, self.lanes).searched
             return {searched[lane]: n for lane, n in db.execute(sql) if lane in searched}
 
-    def _numbers(self, db: Connection) -> LaneNumbers:
-        return LaneNumbers(db, self._lanes)
-
+    @_repeated
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        with self._tables.reading() as db:
-            lane = max(self._numbers(db).numbers([modality]), default=0)
+        with self._db.reading() as db:
+            lane = max(LaneNumbers(db, self.lanes).numbers([modality]), default=0)
             sql = "SELECT sum(n_live) FROM part WHERE lane = ? AND number = 0"
             n_live = db.execute(sql, (lane,)).fetchone()[0] or 0
             step = max(1, -(-n_live // max(limit, 1)))
@@ -85,16 +134,15 @@ class Reading:
                 "WHERE (n - 1) % ? = 0",
                 (lane, step),
             ).fetchall()
-            rows = self._rows(db, "key", self._every_row(db, lane, [key for (key,) in keys]))
-        return by_segment(rows, self._lanes.space(modality).embed_dim)[:limit]
+            sql = "SELECT DISTINCT number FROM part WHERE lane = ?"
+            numbers = [number for (number,) in db.execute(sql, (lane,))]
+            every = [row_key(key, number) for number in numbers for (key,) in keys]
+            rows = self._rows(db, "key", every)
+        return by_segment(rows, self.lanes.space(modality).embed_dim)[:limit]
 
-    def _every_row(self, db: Connection, lane: int, keys: Sequence[str]) -> list[str]:
-        sql = "SELECT DISTINCT number FROM part WHERE lane = ? AND number > 0"
-        numbers = [number for (number,) in db.execute(sql, (lane,))]
-        return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
-
+    @_repeated
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             nos = db.execute("SELECT no FROM asset WHERE asset_id = ?", (asset_id,)).fetchall()
             rows = self._rows(db, "segment.no", [no for (no,) in nos])
         return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
@@ -107,26 +155,12 @@ class Reading:
             "JOIN part ON part.part = segment.at >> 40 AND number = 0 "
             "WHERE asset_id IN ({}) GROUP BY asset_id, lane"
         )
-        with self._tables.reading() as db:
-            searched = self._numbers(db).searched
-            for ids in in_batches(list(dict.fromkeys(asset_ids)), _PER_QUERY):
-                for asset_id, lane, n in db.execute(sql.format(marks(ids)), ids):
-                    if lane in searched:
-                        counts[asset_id][searched[lane]] = n
+        with self._db.reading() as db:
+            searched = LaneNumbers(db, self.lanes).searched
+            for asset_id, lane, n in among(db, sql, dict.fromkeys(asset_ids)):
+                if lane in searched:
+                    counts[asset_id][searched[lane]] = n
         return counts
-
-    def segments(self) -> Iterator[SegmentRow]:
-        """All segments with their vectors, in the order of their keys, page by page."""
-        after = ""
-        sql = f"SELECT key FROM segment WHERE key > ? ORDER BY key LIMIT {_PER_QUERY}"
-        while True:
-            with self._tables.reading() as db:
-                keys = [key for (key,) in db.execute(sql, (after,))]
-                rows = {row.key: row for row in self._rows(db, "key", keys)}
-            yield from (rows[key] for key in keys if key in rows)
-            if not keys:
-                return
-            after = keys[-1]
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Keys and texts of all segments of text, page by page."""
@@ -136,58 +170,59 @@ class Reading:
             "WHERE at > ? AND lane = ? AND number = 0 ORDER BY at LIMIT ?"
         )
         while True:
-            with self._tables.reading() as db:
-                lane = max(self._numbers(db).numbers([TEXT]), default=0)
+            with self._db.reading() as db:
+                lane = max(LaneNumbers(db, self.lanes).numbers([TEXT]), default=0)
                 rows = db.execute(sql, (after, lane, _PER_QUERY)).fetchall()
             yield from ((key, text) for _, key, text in rows)
             if not rows:
                 return
             after = rows[-1][0]
 
+    @_repeated
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             return {row.key: row.embedding for row in self._rows(db, "key", keys)}
 
     def _rows(self, db: Connection, column: str, values: Sequence[object]) -> list[SegmentRow]:
-        parts, searched = self._views.current(db).parts, self._numbers(db).searched
-        segments: list[SegmentRow] = []
-        for batch in in_batches(values, _PER_QUERY):
-            sql = f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})"
-            rows = [row for row in db.execute(sql, batch) if row[2] in searched]
-            slots: dict[int, list[int]] = {}
-            for row in rows:
-                slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
-            vectors = {
-                (part_no, slot): vector
-                for part_no, of in slots.items()
-                for slot, vector in zip(of, parts[part_no].files.rows(np.array(of)), strict=True)
-            }
-            segments += [
-                segment_of(columns, asset_id, searched[lane], vectors[part_of(at), slot_of(at)])
-                for at, asset_id, lane, *columns in rows
-            ]
-        return segments
+        parts, searched = self._views.current(db).parts, LaneNumbers(db, self.lanes).searched
+        stored = among(db, f"{_SEGMENTS} WHERE {column} IN ({{}})", values)
+        rows = [row for row in stored if row[2] in searched]
+        slots: dict[int, list[int]] = {}
+        for row in rows:
+            slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
+        vectors = {
+            (part_no, slot): vector
+            for part_no, of in slots.items()
+            for slot, vector in zip(of, parts[part_no].files.rows(np.array(of)), strict=True)
+        }
+        return [
+            segment_of(columns, asset_id, searched[lane], vectors[part_of(at), slot_of(at)])
+            for at, asset_id, lane, *columns in rows
+        ]
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        with self._tables.reading() as db:
-            return _assets(db, self._numbers(db), asset_ids)
+        ids = list(dict.fromkeys(asset_ids))
+        sql = "SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({})"
+        with self._db.reading() as db:
+            lanes = LaneNumbers(db, self.lanes)
+            rows = {key: asset_of(key, row, lanes) for key, row in among(db, sql, ids)}
+        return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         rows_at: dict[str, list[AssetRow]] = {}
         unique_uris = list(dict.fromkeys(uris))
-        with self._tables.reading() as db:
-            lanes = self._numbers(db)
-            for batch in in_batches(unique_uris, _PER_QUERY):
-                sql = (
-                    "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
-                    f"WHERE uri IN ({marks(batch)}) ORDER BY asset_id"
-                )
-                for uri, asset_id, row in db.execute(sql, batch):
-                    rows_at.setdefault(uri, []).append(asset_of(asset_id, row, lanes))
+        sql = (
+            "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
+            "WHERE uri IN ({}) ORDER BY asset_id"
+        )
+        with self._db.reading() as db:
+            lanes = LaneNumbers(db, self.lanes)
+            for uri, asset_id, row in among(db, sql, unique_uris):
+                rows_at.setdefault(uri, []).append(asset_of(asset_id, row, lanes))
         return {uri: rows_at[uri] for uri in unique_uris if uri in rows_at}
 
-    def count(self, filter: Filter | None) -> int:
-        with self._tables.reading() as db:
+    def count(self, filter: Filter | None = None) -> int:
+        with self._db.reading() as db:
             if filter is None:
                 sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
                 return int(db.execute(sql).fetchone()[0])
@@ -196,7 +231,7 @@ class Reading:
 
     def facets(self, filter: Filter | None) -> Facets:
         """Cached until something is written."""
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             cache_key = self._views.current(db).version, repr(filter)
             counts = self._facets.get(cache_key)
             if counts is None:
@@ -214,7 +249,7 @@ class Reading:
         reverse: bool = False,
         by: Order = "date",
     ) -> list[Dated]:
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             return in_tables.newest(db, self._nos(db, filter), limit, after, reverse, by)
 
     def _nos(self, db: Connection, filter: Filter | None) -> list[int] | None:
@@ -222,18 +257,18 @@ class Reading:
         mask = self._views.assets(db, self._views.current(db), None, filter)
         return None if mask is None else np.flatnonzero(mask).tolist()
 
-    def select(self, filter: Filter | None, limit: int | None, after: str) -> Iterator[str]:
+    def select(
+        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
+    ) -> Iterator[str]:
         return islice(self._selected(filter, after, limit), limit)
 
     def _selected(self, filter: Filter | None, after: str, limit: int | None) -> Iterator[str]:
         size = min(limit or _PER_QUERY, _PER_QUERY)
         while True:
-            with self._tables.reading() as db:
+            with self._db.reading() as db:
                 mask = self._views.assets(db, self._views.current(db), None, filter)
                 if mask is not None and np.count_nonzero(mask) <= _MAX_SORTED:
-                    nos = np.flatnonzero(mask).tolist()
-                    ids = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
-                    page = sorted(asset_id for (asset_id,) in ids if asset_id > after)
+                    page = sorted(key for key in _ids(db, mask) if key > after)
                     last = ""
                 else:
                     rows = db.execute(
@@ -248,76 +283,76 @@ class Reading:
                 return
             after, size = last, _PER_QUERY
 
-    def scan(self, filter: Filter | None) -> Iterator[AssetRow]:
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         ids = self._selected(filter, "", None)
         for some in in_batches(ids, _PER_QUERY):
             yield from self.assets(some).values()
 
-    def of_kind(
+    @_repeated
+    def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Ids[Modality],
         limit: int,
-        by: Calibration,
-        asset_ids: Ids[str] | None,
-        filter: Filter | None,
+        *,
+        by: Constants = NO_CONSTANTS,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        with self._tables.reading() as db:
+        kinds = sorted(set(modalities))
+        if not kinds:
+            return [[] for _ in queries]
+        queries = checked_queries(queries, self.lanes.space(kinds[0]).embed_dim)
+        constants = [by.get(modality, UNCALIBRATED) for modality in kinds]
+        with self._db.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
-            return _nearest(db, view, queries, modality, limit, by, assets)
+            of_kinds = [
+                _nearest(db, view, queries, modality, limit, of_kind, assets)
+                for modality, of_kind in zip(kinds, constants, strict=True)
+            ]
+        return [
+            mixed_best_first(list(zip(of_query, constants, strict=True)))
+            for of_query in zip(*of_kinds, strict=True)
+        ]
 
-    def mixed(
+    @_repeated
+    def lexical(
         self,
-        query: Embeddings,
-        constants: Constants,
-        modalities: Iterable[Modality],
+        text: str,
         limit: int,
-        shift: float,
-        asset_ids: Ids[str] | None,
-        filter: Filter | None,
+        *,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        of_modalities = []
-        with self._tables.reading() as db:
-            view = self._views.current(db)
-            assets = self._views.assets(db, view, asset_ids, filter)
-            for modality in modalities:
-                by = shifted(constants_of(constants, modality), shift)
-                (hits,) = _nearest(db, view, query[None], modality, limit, by, assets)
-                of_modalities.append((hits, by))
-        return mixed_best_first(of_modalities)
-
-    def by_words(
-        self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None
-    ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25.
-
-        If the assets are few, all their texts are searched; otherwise the best 1,000 are checked.
-        """
+        """If the assets are few, all their texts are searched; else the best 1,000 are checked."""
         self._words.refresh()
-        with self._tables.reading() as db:
+        with self._db.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
             few_ids = None
             if assets is not None and (n := np.count_nonzero(assets)) <= _MAX_JOINED:
                 if not n:
                     return []
-                nos = np.flatnonzero(assets).tolist()
-                rows = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
-                few_ids = [asset_id for (asset_id,) in rows]
+                few_ids = _ids(db, assets)
             wanted = assets if few_ids is None else None
             hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
             scores = {hit.segment_id: hit.score for hit in hits}
-            return _with_words(db, self._numbers(db), scores, assets)[:limit]
+            return _with_words(db, LaneNumbers(db, self.lanes), scores, assets)[:limit]
+
+    def frequencies(self, wanted: Ids[str]) -> Frequencies:
+        return self._words.frequencies(wanted)
+
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:  # noqa: ARG002
+        self._names.refresh()
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        return self._names.find(text, limit)[:limit]
 
 
-def _assets(db: Connection, lanes: LaneNumbers, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-    ids, rows = list(dict.fromkeys(asset_ids)), {}
-    for batch in in_batches(ids, _PER_QUERY):
-        sql = f"SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({marks(batch)})"
-        for asset_id, row in db.execute(sql, batch):
-            rows[asset_id] = asset_of(asset_id, row, lanes)
-    return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
+def _ids(db: Connection, assets: Mask) -> list[str]:
+    sql = "SELECT asset_id FROM asset WHERE no IN ({})"
+    return [asset_id for (asset_id,) in among(db, sql, np.flatnonzero(assets).tolist())]
 
 
 def _nearest(
@@ -341,17 +376,12 @@ def _nearest(
 def _rows_of(
     db: Connection, view: PartView, modality: Modality, answer: RankedSlots
 ) -> list[ScoredSegment]:
-    hits = list[ScoredSegment]()
-    of_places = (answer.slots + place_of(view.part, 0)).tolist()
-    cosines = dict(zip(of_places, answer.cosines.tolist(), strict=True))
-    for places in in_batches(of_places, _PLACES_PER_QUERY):
-        for at, *columns in db.execute(
-            f"SELECT at, {_OF_HIT} FROM segment JOIN asset USING (no) "
-            f"WHERE at IN ({marks(places)})",
-            places,
-        ):
-            hits.append(scored(columns, modality, cosines[at]))
-    if len(hits) != len(of_places):  # each slot that counts has a row
+    places = (answer.slots + place_of(view.part, 0)).tolist()
+    cosines = dict(zip(places, answer.cosines.tolist(), strict=True))
+    sql = f"SELECT at, {_OF_HIT} FROM segment JOIN asset USING (no) WHERE at IN ({{}})"
+    rows = among(db, sql, places)
+    hits = [scored(columns, modality, cosines[at]) for at, *columns in rows]
+    if len(hits) != len(places):  # each slot that counts has a row
         raise DamagedError("rows of segments are missing")
     return hits
 
@@ -359,14 +389,13 @@ def _rows_of(
 def _with_words(
     db: Connection, lanes: LaneNumbers, scores: dict[str, float], assets: Mask | None
 ) -> list[ScoredSegment]:
-    keys = list(scores)
+    sql = (
+        f"SELECT segment.no, lane, {_OF_HIT} FROM segment JOIN asset USING (no) "
+        "JOIN part ON part.part = segment.at >> 40 WHERE key IN ({})"
+    )
     hits = [
         scored(columns, lanes.searched[lane], scores[columns[0]])
-        for no, lane, *columns in db.execute(
-            f"SELECT segment.no, lane, {_OF_HIT} FROM segment JOIN asset USING (no) "
-            f"JOIN part ON part.part = segment.at >> 40 WHERE key IN ({marks(keys)})",
-            keys,
-        )
+        for no, lane, *columns in among(db, sql, scores)
         if lane in lanes.searched and (assets is None or assets[no])
     ]
     return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))

@@ -15,31 +15,26 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 
 from encoder.errors import DiskError
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder, tighten
-from encoder.types import TEXT, Embeddings, Modality
+from encoder.types import TEXT, Modality
 from search.errors import (
     ReadOnlyStoreError,
     StoreError,
     StoreGoneError,
 )
-from search.filters import Filter
-from search.lexical.index import FoundText
-from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import Calibrations, Constants, StoredCalibration, written
 from search.store.checking import (
     DAMAGED_ROWS,
     INCOMPLETE,
@@ -52,50 +47,48 @@ from search.store.checking import (
     Progress,
     mended,
 )
-from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.checks import checked_asset, checked_segment
 from search.store.folder.backup import copy_content
 from search.store.folder.checking import FolderCheck
 from search.store.folder.counter import write_counter
 from search.store.folder.database import (
+    NOS_OF_ASSETS,
     Connection,
     DamagedError,
     Database,
-    GivenUpError,
     LaneNumbers,
-    marks,
+    among,
     version_of,
 )
 from search.store.folder.read_only import Mirror, is_read_only, unreadable
-from search.store.folder.reading import Reading
-from search.store.folder.spaces import NotedSpaces
+from search.store.folder.reading import Reading, noted_calibration, noted_lanes
 from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
     drop_lane,
     fill,
-    is_scattered,
     move_some,
+    note_spaces,
     put,
     remove,
     remove_segments,
     remove_some,
+    scattered,
     words_in,
 )
 from search.store.folders import CONTENT, DATABASE, LOCK, VECTORS, check_place
 from search.store.lanes import StoreLanes
 from search.store.locks import folder_locks, thread_locks
-from search.store.overview import Dated, Facets, Order
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, SegmentRow
 
 _DELETED_AT_ONCE = 250
 _ROW_BYTES = 4096
 """The usual size of a row without its vector, in the log and in the database."""
 _FEW_ROWS = 100_000
 """The number of rows of all kinds whose codes are compared within 4 ms."""
-T = TypeVar("T")
 
 
-class FolderStore:
+class FolderStore(Reading):
     """A `VectorStore` in a folder. Safe to use from threads and processes; open it after a fork.
 
     Args:
@@ -115,6 +108,7 @@ class FolderStore:
         *,
         check_current: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self._shown = str(folder)
         self.lanes = lanes
         self.read_only = is_read_only(folder)
@@ -127,7 +121,6 @@ class FolderStore:
         self._lock = -1
         self._n_held = 0
         self._has_written = False
-        self._database: Database | None = None
         try:
             with on_disk(f"The store {self._shown}"):
                 self._open()
@@ -153,42 +146,38 @@ class FolderStore:
                     Database.make(path)
         database = Database(path, store_name=self._shown)
         try:
-            self._spaces = NotedSpaces(database, self.lanes, self._shown)
-            if self._spaces.lacks() and not self._mirror:
+            self.lanes, are_noted = noted_lanes(database, self.lanes)
+            if not (are_noted or self._mirror):
                 with self._exclusively():
-                    write_counter(path, self._spaces.note())
+                    with database.writing() as db:
+                        note_spaces(db, self.lanes)
+                        version = version_of(db) + 1
+                    write_counter(path, version)
         except BaseException:
             database.close()
             raise
-        self._database, self.lanes = database, self._spaces.lanes
+        self._database = database
+        self.calibrations = Calibrations(
+            self.lanes.home.fingerprint,
+            lambda space: noted_calibration(database, self.lanes.spaces[space]),
+        )
         self._views = Views(self._folder / VECTORS, self.lanes)
         self._words, self._names = (
             KeptIndex(database, self._folder, self._exclusively, source, read_only=self.read_only)
             for source in (TextSource(self.lanes.space(TEXT).fingerprint), NameSource())
         )
-        self._reading = Reading(database, self._views, self._words, self.lanes)
-
-    @property
-    def _db(self) -> Database:
-        assert self._database is not None
-        return self._database
 
     @property
     def in_process(self) -> bool:
         """See `VectorStore.in_process`; kinds with many rows are searched in parallel."""
         return self._views.n_slots <= _FEW_ROWS  # as of the last search
 
-    # Constants
-
-    def scoring(self, space: str = "") -> StoredCalibration:
-        return self._spaces.scoring(space)
-
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
-        return self._spaces.calibration(space)
-
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
+        text = written(StoredCalibration(constants, origin))
         with self._writing() as db:
-            self._spaces.recalibrate(db, StoredCalibration(constants, origin), space)
+            sql = "UPDATE space SET calibration = ? WHERE space = ?"
+            db.execute(sql, (text, space or self.lanes.home.fingerprint))
+        self.calibrations.forget()
 
     # Writing
 
@@ -264,8 +253,7 @@ class FolderStore:
 
     def _empty(self, db: Connection, asset_ids: Sequence[str], modalities: Ids[Modality]) -> None:
         """Remove the segments of these modalities in these lanes."""
-        sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(asset_ids)})"
-        nos = [no for (no,) in db.execute(sql, asset_ids)]
+        nos = [no for no, _ in among(db, NOS_OF_ASSETS, asset_ids)]
         remove_segments(db, nos, LaneNumbers(db, self.lanes).numbers(modalities))
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:
@@ -293,21 +281,17 @@ class FolderStore:
         with suppress(OSError, ValueError, StoreError, DiskError):
             with self._db.reading() as db:
                 parts = self._views.current(db).parts.values()
-                has_moves = is_scattered(db)
+                has_moves = scattered(db) is not None
             for part in parts:
                 part.files.complete(part.n_slots)
-            while has_moves:
-                has_moves = self._move_some()
+            while has_moves:  # some rows at a time, to where they lie close
+                self._sweep()
+                with self._writing() as db:
+                    move_some(db, self._views)
+                    has_moves = scattered(db) is not None
             self._words.feed_if_long()
             self._names.feed_if_long()
             self._db.checkpoint()
-
-    def _move_some(self) -> bool:
-        """Move some rows to where they lie close; return whether there are more."""
-        self._sweep()
-        with self._writing() as db:
-            move_some(db, self._views)
-            return is_scattered(db)
 
     def _sweep(self) -> None:
         """Remove files of parts given up by an earlier call: readers have long moved on."""
@@ -321,119 +305,12 @@ class FolderStore:
     def catch_up(self) -> None:
         """Do nothing: every read sees all that was written."""
 
-    # Reading
-
-    def _read(self, ask: Callable[[Reading], T]) -> T:
-        """What the files answer, asked again if some were given up meanwhile."""
-        try:
-            return ask(self._reading)
-        except GivenUpError:
-            return ask(self._reading)
-
-    def sizes(self) -> dict[Modality, int]:
-        return self._reading.sizes()
-
-    def sample(self, modality: Modality, limit: int) -> Embeddings:
-        return self._read(lambda reading: reading.sample(modality, limit))
-
-    def search(
-        self,
-        queries: Embeddings,
-        modality: Modality,
-        limit: int,
-        *,
-        by: Calibration = UNCALIBRATED,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[list[ScoredSegment]]:
-        rows = checked_queries(queries, self.lanes.space(modality).embed_dim)
-        return self._read(
-            lambda reading: reading.of_kind(rows, modality, limit, by, asset_ids, filter)
-        )
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Ids[Modality],
-        limit: int,
-        *,
-        by: Constants,
-        shift: float = 1.0,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        kinds = sorted(set(modalities))
-        if not kinds:
-            return []
-        (row,) = checked_queries(query[None], self.lanes.space(kinds[0]).embed_dim)
-        return self._read(
-            lambda reading: reading.mixed(row, by, kinds, limit, shift, asset_ids, filter)
-        )
-
-    def lexical(
-        self,
-        text: str,
-        limit: int,
-        *,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        return self._read(lambda reading: reading.by_words(text, limit, asset_ids, filter))
-
-    def frequencies(self, wanted: Ids[str]) -> Frequencies:
-        return self._words.frequencies(wanted)
-
-    def read_names(self, is_unwanted: Callable[[], bool]) -> None:  # noqa: ARG002
-        self._names.refresh()
-
-    def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        return self._names.find(text, limit)[:limit]
-
-    def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        return self._read(lambda reading: reading.embeddings(asset_id))
-
-    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        return self._read(lambda reading: reading.vectors(keys))
-
-    def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
-        return self._reading.counted(asset_ids)
-
-    def select(
-        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
-    ) -> Iterator[str]:
-        return self._reading.select(filter, limit, after)
-
-    def count(self, filter: Filter | None = None) -> int:
-        return self._reading.count(filter)
-
-    def facets(self, filter: Filter | None) -> Facets:
-        return self._reading.facets(filter)
-
-    def newest(
-        self,
-        filter: Filter | None,
-        limit: int,
-        after: Dated,
-        reverse: bool = False,
-        by: Order = "date",
-    ) -> list[Dated]:
-        return self._reading.newest(filter, limit, after, reverse, by)
-
-    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        return self._reading.assets(asset_ids)
-
-    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
-        return self._reading.assets_at(uris)
-
-    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
-        return self._reading.scan(filter)
-
     # Proof
 
     def check(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable`."""
         with self._db.tolerating(), self._db.reading() as db:
-            check = FolderCheck(self.lanes, self._reading, self._views, self._words, self._names)
+            check = FolderCheck(self.lanes, self, self._views, self._words, self._names)
             findings = check.find(db, progress)
         if self._db.lost_commits:
             findings.add(LOST_COMMITS, f"{self._db.lost_commits} commits")

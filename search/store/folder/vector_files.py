@@ -17,7 +17,6 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cached_property
 from itertools import compress
 from mmap import PROT_READ, mmap
 from pathlib import Path
@@ -74,35 +73,18 @@ class VectorFiles:
         self._tail_start = 0
         self._n_tail = 0
         self._lock = Lock()
-        self._closers: list[Callable[[], object]] = []
-
-    @cached_property
-    def _rows(self) -> int:
-        return self._opened(".rows")
-
-    @cached_property
-    def _slots(self) -> int:
-        return self._opened(".slots")
+        self._open: dict[str, tuple[int, Callable[[], object]]] = {}
 
     def _opened(self, suffix: str) -> int:
         """A file, open until `close`, or until nobody uses this object any more."""
-        path = self._base.with_suffix(suffix)
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise GivenUpError(f"{path} is missing") from error
-        self._closers.append(weakref.finalize(self, os.close, file))
-        return file
-
-    def check(self, n_slots: int) -> None:
-        """Raise `DamagedError` if the files are too short."""
-        for suffix, n_bytes in ((".rows", self._row_bytes), (".slots", 8)):
+        if suffix not in self._open:
+            path = self._base.with_suffix(suffix)
             try:
-                size = self._base.with_suffix(suffix).stat().st_size
-            except OSError as error:
-                raise DamagedError(self._base) from error
-            if size < n_slots * n_bytes:
-                raise DamagedError(self._base)
+                file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise GivenUpError(f"{path} is missing") from error
+            self._open[suffix] = file, weakref.finalize(self, os.close, file)
+        return self._open[suffix][0]
 
     def append(self, start: int, rows: Embeddings, nos: NDArray[np.int32], total: int = 0) -> int:
         """Write rows [n, embed_dim] of assets from a slot on; they count once the tables say so.
@@ -138,17 +120,18 @@ class VectorFiles:
 
         To map the pages of a large one for each search takes twice as long as to read its rows.
         """
-        n_bytes, n_needed = os.fstat(self._rows).st_size, (int(slots.max()) + 1) * self._row_bytes
+        file, n_needed = self._opened(".rows"), (int(slots.max()) + 1) * self._row_bytes
+        n_bytes = os.fstat(file).st_size
         if n_bytes < n_needed:  # damaged: to touch a page beyond the end would kill this process
             raise DamagedError(self._base.with_suffix(".rows"))
         if n_bytes > _MAPPED_BYTES:
             vectors = np.empty((len(slots), self._embed_dim), np.float32)
             for vector, slot in zip(vectors, slots.tolist(), strict=True):
-                os.preadv(self._rows, [vector.data], slot * self._row_bytes)
+                os.preadv(file, [vector.data], slot * self._row_bytes)
             return vectors
         if self._map is None or len(self._map) < n_needed:
             whole = n_bytes // self._row_bytes * self._row_bytes
-            self._map = mmap(self._rows, whole, prot=PROT_READ)
+            self._map = mmap(file, whole, prot=PROT_READ)
         mapped = np.frombuffer(self._map, np.float32).reshape(-1, self._embed_dim)
         taken: Embeddings = mapped[slots]
         return taken
@@ -157,7 +140,7 @@ class VectorFiles:
         """The rows from one slot to another; see `rows`."""
         vectors = np.empty((end - start, self._embed_dim), np.float32)
         if end > start:
-            read_into(self._rows, vectors, start * self._row_bytes)
+            read_into(self._opened(".rows"), vectors, start * self._row_bytes)
             self._check(vectors, self._sums[start:end])
         return vectors
 
@@ -171,7 +154,7 @@ class VectorFiles:
             n_known = len(self._nos)
             if n_slots > n_known:
                 slots = np.empty((n_slots - n_known, 2), np.int32)
-                read_into(self._slots, slots, 8 * n_known)
+                read_into(self._opened(".slots"), slots, 8 * n_known)
                 if (checksum := zlib.crc32(slots.data, self._sum)) != total:
                     raise DamagedError(self._base.with_suffix(".slots"))
                 self._nos = np.concatenate([self._nos, slots[:, 0]])
@@ -186,17 +169,17 @@ class VectorFiles:
 
         ``slot_mask`` is [n_slots], or None for all.
         """
-        if slot_mask is not None:
-            slots = np.flatnonzero(slot_mask) if np.count_nonzero(slot_mask) <= _FEW else None
-            if slots is not None:
-                rows, n_best = self.rows(slots), _MORE * limit + _SPARE
-                best = [best_of(rows @ query, slots, n_best) for query in queries]
-                return [
-                    ranked(query, of_query, rows[np.searchsorted(slots, of_query)], limit)
-                    for query, of_query in zip(queries, best, strict=True)
-                ]
+        n_best = _MORE * limit + _SPARE
+        if slot_mask is not None and np.count_nonzero(slot_mask) <= _FEW:
+            slots = np.flatnonzero(slot_mask)
+            rows = self.rows(slots)
+            best = [best_of(rows @ query, slots, n_best) for query in queries]
+            return [
+                ranked(query, of_query, rows[np.searchsorted(slots, of_query)], limit)
+                for query, of_query in zip(queries, best, strict=True)
+            ]
         with _in_one_thread() if n_slots >= STEP else nullcontext():
-            candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, slot_mask)
+            candidates = self._candidates(queries, n_best, n_slots, slot_mask)
         return [
             ranked(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
@@ -234,8 +217,12 @@ class VectorFiles:
     def _codes_of(
         self, start: int, end: int, slot_mask: NDArray[np.bool_] | None, share: float
     ) -> Kind:
+        """A chunk's codes; those of the incomplete one are kept in memory."""
         if end - start < CHUNK:
-            return self._recent_codes(start, end)
+            recent = self._recent
+            if recent is None or recent[:2] != (start, end):
+                recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
+            return recent[2]
         compares_all = slot_mask is None or np.count_nonzero(slot_mask) >= share * CHUNK
         return self._chunk(start // CHUNK, NibbleCodes if compares_all else ByteCodes)
 
@@ -263,13 +250,6 @@ class VectorFiles:
                 self._tail[n_known:n] = self.range(start + n_known, end)
                 self._n_tail = n
             return self._tail[:n]
-
-    def _recent_codes(self, start: int, end: int) -> ByteCodes:
-        """The codes of the incomplete chunk, kept in memory."""
-        recent = self._recent
-        if recent is None or recent[:2] != (start, end):
-            recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
-        return recent[2]
 
     def _chunk(self, chunk: int, codes_type: type[Kind]) -> Kind:
         """A chunk's codes; an empty file says that half a byte would lose some of the nearest."""
@@ -308,10 +288,8 @@ class VectorFiles:
 
     def close(self) -> None:
         """Close the files."""
-        while self._closers:
-            self._closers.pop()()
-        for name in ("_rows", "_slots"):
-            self.__dict__.pop(name, None)
+        while self._open:
+            self._open.popitem()[1][1]()
         self._codes = {}
         self._recent = self._map = None
 

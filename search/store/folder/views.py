@@ -15,14 +15,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.system.batched import in_batches
 from search.filters import And, Compare, Filter, Not, Or, Under, matches
 from search.filters.sqlite import Range, in_ranges, query_of
 from search.store.folder.database import (
+    NOS_OF_ASSETS,
     Connection,
     LaneNumbers,
+    among,
     asset_of,
-    marks,
     part_of,
     slot_of,
     version_of,
@@ -34,7 +34,6 @@ Mask: TypeAlias = NDArray[np.bool_]
 """Which assets, by their numbers, or which slots."""
 Leaf: TypeAlias = Compare | Under | Range
 _KEPT = 64
-_IDS_PER_QUERY = 10_000
 _MOST_CHANGES = 500
 """With more changed assets, asking again takes less time than asking about each."""
 
@@ -90,7 +89,7 @@ class Views:
         self._lock = RLock()
         self._view = View(-1, {}, 0)
         self._files: dict[int, VectorFiles] = {}
-        self._dead: dict[int, Mask] = {}
+        self._dead: dict[int, NDArray[np.int64]] = {}
         self._last_dead = 0
         self._masks: OrderedDict[str, tuple[Leaf, Mask]] = OrderedDict()
         self._asking: dict[str, Lock] = {}
@@ -119,9 +118,13 @@ class Views:
             return self._files[part_no]
 
     def _read(self, db: Connection, version: int) -> View:
+        new_dead: dict[int, list[int]] = {}
         for seq, at in db.execute("SELECT seq, at FROM dead WHERE seq > ?", (self._last_dead,)):
-            self._bury(part_of(at), slot_of(at))
+            new_dead.setdefault(part_of(at), []).append(slot_of(at))
             self._last_dead = seq
+        for part_no, slots in new_dead.items():
+            former = self._dead.get(part_no, np.empty(0, np.int64))
+            self._dead[part_no] = np.concatenate([former, np.array(slots, np.int64)])
         parts, lanes = {}, LaneNumbers(db, self._lanes)
         for part_no, lane, number, n_slots, total in db.execute(
             "SELECT part, lane, number, n_slots, sum FROM part"
@@ -138,8 +141,7 @@ class Views:
 
     def _carry_masks(self, db: Connection, version: int) -> None:
         """Ask again what filters find among the assets that changed since a version."""
-        sql = "SELECT min(version), max(seq) FROM changed"
-        oldest, _ = db.execute(sql).fetchone()
+        (oldest,) = db.execute("SELECT min(version) FROM changed").fetchone()
         sql = "SELECT DISTINCT no FROM changed WHERE version > ? LIMIT ?"
         changed = [no for (no,) in db.execute(sql, (version, _MOST_CHANGES + 1))]
         if version < 0 or len(changed) > _MOST_CHANGES or (oldest or 0) > version + 1:
@@ -154,22 +156,11 @@ class Views:
             carried[_asked(db, leaf, changed)] = True
             self._masks[name] = leaf, carried
 
-    def _bury(self, part_no: int, slot: int) -> None:
-        dead = self._dead.get(part_no)
-        if dead is None or slot >= len(dead):
-            grown = np.zeros(2 * slot + 1024, bool)
-            if dead is not None:
-                grown[: len(dead)] = dead
-            dead = self._dead[part_no] = grown
-        dead[slot] = True
-
     def _live(self, part_no: int, n_slots: int) -> Mask | None:
-        dead = self._dead.get(part_no)
-        if dead is None:
+        if part_no not in self._dead:
             return None
         live = np.ones(n_slots, bool)
-        n = min(n_slots, len(dead))
-        live[:n] = ~dead[:n]
+        live[self._dead[part_no]] = False
         return live
 
     def assets(
@@ -180,7 +171,10 @@ class Views:
         filter: Filter | None,
     ) -> Mask | None:
         """The assets of these ids for which a filter holds; None for all."""
-        mask = None if asset_ids is None else _numbered(db, view, asset_ids)
+        mask = None
+        if asset_ids is not None:
+            mask = np.zeros(view.n_assets, bool)
+            mask[[no for no, _ in among(db, NOS_OF_ASSETS, asset_ids)]] = True
         if filter is None:
             return mask
         matching = self._matching(db, view, filter)
@@ -230,10 +224,10 @@ class Views:
             self._files.clear()
 
 
-def _asked(db: Connection, leaf: Leaf, among: Sequence[int] | None = None) -> NDArray[np.int64]:
+def _asked(db: Connection, leaf: Leaf, nos: Sequence[int] | None = None) -> NDArray[np.int64]:
     """The numbers of the assets for which a comparison holds, of all or among some."""
     query = query_of(leaf)
-    numbered = "" if among is None else f"no IN ({', '.join(map(str, among))})"
+    numbered = "" if nos is None else f"no IN ({', '.join(map(str, nos))})"
     if query is not None:
         where = numbered and f" WHERE {numbered}"
         return _numbers(db, f"SELECT no FROM ({query.sql}){where}", query.values)
@@ -247,12 +241,3 @@ def _numbers(db: Connection, sql: str, values: tuple[object, ...] = ()) -> NDArr
     """Read as one text: a Python row for each number would take three times as long."""
     (text,) = db.execute(f"SELECT group_concat(no) FROM ({sql})", values).fetchone()
     return np.fromstring(str(text or ""), np.int64, sep=",")
-
-
-def _numbered(db: Connection, view: View, asset_ids: Ids[str]) -> Mask:
-    mask = np.zeros(view.n_assets, bool)
-    ids = list(asset_ids)
-    for batch in in_batches(ids, _IDS_PER_QUERY):
-        rows = db.execute(f"SELECT no FROM asset WHERE asset_id IN ({marks(batch)})", batch)
-        mask[[no for (no,) in rows]] = True
-    return mask

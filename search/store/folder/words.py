@@ -24,6 +24,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.system.batched import in_batches
 from encoder.system.private import private_folder
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError, StoreError
@@ -34,13 +35,14 @@ from search.lexical.rarity import Frequencies
 from search.store.folder.database import (
     Connection,
     Database,
+    among,
     asset_of,
     fact,
-    marks,
     set_fact,
     version_of,
 )
 from search.store.folder.writing import NAMES, words_in
+from search.store.folders import opened
 
 _META = "meta.json"
 """Tantivy's list of its files."""
@@ -61,11 +63,9 @@ class Source(Protocol):
 
     def texts(self, db: Connection, ids: Sequence[str]) -> list[IndexedText]:
         """These as they are now; empty texts for what is gone."""
-        ...
 
     def ids_after(self, db: Connection, after: str, limit: int) -> list[str]:
-        """The first ids after one, in their order."""
-        ...
+        """The first ids after one, in their order; all of them without a limit, which is -1."""
 
 
 class KeptIndex:
@@ -129,12 +129,9 @@ class KeptIndex:
     def frequencies(self, wanted: Collection[str]) -> Frequencies:
         """See `WordIndex.frequencies`, as of the last `refresh`."""
         counts = [index.frequencies(wanted) for index in (self._files, self._tail) if index]
-        if len(counts) < 2:
-            return counts[0] if counts else Frequencies()
-        files, tail = counts
         return Frequencies(
-            files.n_texts + tail.n_texts,
-            {term: n + tail.of.get(term, 0) for term, n in files.of.items()},
+            sum(count.n_texts for count in counts),
+            {term: sum(count.of[term] for count in counts) for term in wanted},
         )
 
     def refresh(self) -> None:
@@ -146,12 +143,19 @@ class KeptIndex:
             if (version := version_of(db)) == self._version:
                 return
             self._open(db)
-            n_left = self._n_missing(db)
-            if n_left <= AT_ONCE or self._read_only:
+            missing = (
+                self._source.ids_after(db, "", AT_ONCE + 1)
+                if self._files is None and not self._tail_ids
+                else self._unread(db, self._last_seq, AT_ONCE + 1)
+            )
+            if len(missing) <= AT_ONCE or self._read_only:
                 self._read_tail(db)
                 self._version = version
                 return
-        self._feed_in_background()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._feed_quietly, daemon=True)
+                self._thread.start()
         raise IndexNotReadyError(
             f"The {self._source.name} of this store are still being read, so only meaning counted.",
             "Search again later.",
@@ -180,12 +184,6 @@ class KeptIndex:
         with self._lock:
             self._lost, self._files, self._state, self._version = self._state, None, None, -1
 
-    def _n_missing(self, db: Connection) -> int:
-        """How many texts have still to be read into the tail; more than `AT_ONCE` if many."""
-        if self._files is None and not self._tail_ids:
-            return len(self._source.ids_after(db, "", AT_ONCE + 1))
-        return len(self._unread(db, self._last_seq, AT_ONCE + 1))
-
     def _unread(self, db: Connection, after: int, limit: int) -> list[tuple[int, str]]:
         sql = "SELECT seq, id FROM unread WHERE source = ? AND seq > ? ORDER BY seq LIMIT ?"
         return db.execute(sql, (self._source.name, after, limit)).fetchall()
@@ -197,26 +195,18 @@ class KeptIndex:
 
     def _read_tail(self, db: Connection) -> None:
         if self._files is None and self._tail is None:
-            last_seq, ids = self._last(db), list(self._all_ids(db))
+            last_seq, ids = self._last(db), self._source.ids_after(db, "", -1)
         else:
             unread = self._unread(db, self._last_seq, -1)
             last_seq = unread[-1][0] if unread else self._last_seq
             ids = list(dict.fromkeys(unread_id for _, unread_id in unread))
         if ids:
-            self._tail = self._tail or WordIndex(
-                in_memory=True, has_numbers=self._source.has_numbers
-            )
-            for start in range(0, len(ids), _IDS_PER_QUERY):
-                self._tail.add(self._source.texts(db, ids[start : start + _IDS_PER_QUERY]))
+            self._tail = self._tail or WordIndex(has_numbers=self._source.has_numbers)
+            for some in in_batches(ids, _IDS_PER_QUERY):
+                self._tail.add(self._source.texts(db, some))
             self._tail.commit()
             self._tail_ids.update(ids)
         self._last_seq = last_seq
-
-    def _all_ids(self, db: Connection) -> Iterator[str]:
-        after = ""
-        while ids := self._source.ids_after(db, after, _IDS_PER_QUERY):
-            yield from ids
-            after = ids[-1]
 
     def lacking(self, texts: Sequence[IndexedText]) -> list[IndexedText]:
         """Those of these texts that `find` does not know, or knows with other notes."""
@@ -300,22 +290,14 @@ class KeptIndex:
     @contextmanager
     def _feeding(self, waits: bool) -> Iterator[bool]:
         """Whether nobody else feeds this index."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        lock = os.open(self._parent / f"{self._source.name}.lock", flags, 0o600)
-        try:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield True
-                return
-            yield False
-        finally:
-            os.close(lock)
-
-    def _feed_in_background(self) -> None:
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = Thread(target=self._feed_quietly, daemon=True)
-                self._thread.start()
+        path = self._parent / f"{self._source.name}.lock"
+        with opened(path, os.O_RDWR | os.O_CREAT) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+                is_alone = True
+            except BlockingIOError:
+                is_alone = False
+            yield is_alone
 
     def _feed_quietly(self) -> None:
         with suppress(StoreError, ValueError):  # reported by the next search, which tries again
@@ -324,7 +306,7 @@ class KeptIndex:
     # Files
 
     def _in(self, folder: Path) -> WordIndex:
-        return WordIndex(folder=folder, shared=True, has_numbers=self._source.has_numbers)
+        return WordIndex(folder, has_numbers=self._source.has_numbers)
 
     def _verify(self, folder: Path, sums: dict[str, int]) -> None:
         """Read each file once in this process; an error if one was changed, or all are gone.
@@ -378,8 +360,10 @@ class TextSource:
 
     def texts(self, db: Connection, ids: Sequence[str]) -> list[IndexedText]:
         texts = {segment_id: IndexedText(segment_id, "", "") for segment_id in ids}
-        sql = "SELECT key, asset_id, snippet, no FROM segment JOIN asset USING (no) WHERE key IN "
-        for key, asset_id, text, no in db.execute(f"{sql} ({marks(ids)})", ids):
+        sql = (
+            "SELECT key, asset_id, snippet, no FROM segment JOIN asset USING (no) WHERE key IN ({})"
+        )
+        for key, asset_id, text, no in among(db, sql, ids):
             texts[key] = IndexedText(key, asset_id, text, asset_no=no)
         return list(texts.values())
 
@@ -400,8 +384,8 @@ class NameSource:
 
     def texts(self, db: Connection, ids: Sequence[str]) -> list[IndexedText]:
         texts = {asset_id: IndexedText(asset_id, "", "") for asset_id in ids}
-        sql = "SELECT asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN"
-        rows = [asset_of(*columns) for columns in db.execute(f"{sql} ({marks(ids)})", ids)]
+        sql = "SELECT asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({})"
+        rows = [asset_of(*columns) for columns in among(db, sql, ids)]
         texts |= {row.asset_id: text_of(row) for row in rows if not row.is_gone}
         return list(texts.values())
 

@@ -5,33 +5,35 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection as Ids
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from encoder.system.batched import in_batches
 from encoder.types import TEXT, Modality
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, labels_of
+from search.store import calibrated
 from search.store.folder.codes import CHUNK
 from search.store.folder.database import (
     DROPPED,
+    NOS_OF_ASSETS,
     SEGMENT_COLUMNS,
     Connection,
     LaneNumbers,
+    among,
     asset_values,
     fact,
     marks,
     part_of,
     place_of,
-    segment_values,
     set_fact,
     slot_of,
     version_of,
 )
 from search.store.folder.views import Views
 from search.store.lanes import Counts, StoreLanes
-from search.types import AssetRow, SegmentRow
+from search.store.several import packed
+from search.types import AssetRow, SegmentRow, said_of
 
 NAMES = "names"
 """Who reads what is ``unread`` of assets; the ids are theirs."""
@@ -39,7 +41,6 @@ _COUNTS = 3
 """Where the JSON of a commit row has the counts."""
 MOVED_AT_ONCE = 1024
 """The most rows that a compaction moves in one transaction."""
-_IDS_PER_QUERY = 500
 _N_CHANGES = 20_000
 """So many changes of assets are remembered."""
 _COLUMNS = ["row", *(column_of(field) for field in VALUED)]
@@ -51,6 +52,16 @@ _ASSET = (
 _SEGMENT = (
     f"INSERT INTO segment (at, {SEGMENT_COLUMNS}) VALUES (?, {marks(SEGMENT_COLUMNS.split(','))})"
 )
+
+
+def note_spaces(db: Connection, lanes: StoreLanes) -> None:
+    """Note those that are not noted yet."""
+    for space in lanes.spaces.values():
+        text = calibrated.written(calibrated.unmeasured(space.calibration))
+        db.execute(
+            "INSERT OR IGNORE INTO space VALUES (?, ?, ?, ?)",
+            (space.fingerprint, space.embed_dim, text, json.dumps(space.probes)),
+        )
 
 
 def words_in(space: str) -> str:
@@ -96,27 +107,24 @@ def fill(
 
 def remove(db: Connection, asset_ids: Iterable[str]) -> None:
     """Remove assets and their segments; unknown ids are ignored."""
-    ids = list(dict.fromkeys(asset_ids))
-    for batch in in_batches(ids, _IDS_PER_QUERY):
-        sql = f"SELECT no, asset_id FROM asset WHERE asset_id IN ({marks(batch)})"
-        asset_ids_by_no = dict(db.execute(sql, batch).fetchall())
-        nos = list(asset_ids_by_no)
-        remove_segments(db, nos)
-        for table in ("location", "label", "asset"):
-            db.execute(f"DELETE FROM {table} WHERE no IN ({marks(nos)})", nos)
-        _note(db, NAMES, list(asset_ids_by_no.values()))
-        _note_changes(db, nos)
+    known = dict(among(db, NOS_OF_ASSETS, dict.fromkeys(asset_ids)))
+    remove_segments(db, list(known))
+    for table in ("location", "label", "asset"):
+        db.executemany(f"DELETE FROM {table} WHERE no = ?", [(no,) for no in known])
+    _note(db, NAMES, known.values())
+    _note_changes(db, known)
 
 
 def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None = None) -> None:
     """Remove the segments of the assets of these numbers, of some lanes or of all."""
-    sql = f"SELECT at, key FROM segment WHERE no IN ({marks(nos)})"
-    keys = dict(db.execute(sql, nos).fetchall())
+    keys = dict(among(db, "SELECT at, key FROM segment WHERE no IN ({})", nos))
     if lanes is not None:
         own = _parts_of(db, lanes)
         keys = {at: key for at, key in keys.items() if part_of(at) in own}
     _bury(db, list(keys))
-    _note_texts(db, keys)
+    sql = "SELECT part, space FROM part JOIN lane USING (lane) WHERE modality = ? AND number = 0"
+    for part_no, space in db.execute(sql, (TEXT,)).fetchall():
+        _note(db, words_in(space), [key for at, key in keys.items() if part_of(at) == part_no])
 
 
 def drop_lane(db: Connection, space: str, modality: str) -> int:
@@ -139,24 +147,15 @@ def remove_some(db: Connection, lane: int) -> int:
         if keys:
             _bury(db, list(keys))
             return len(keys)
-        db.execute("DELETE FROM dead WHERE at >= ? AND at < ?", whole)
-        db.execute("DELETE FROM part WHERE part = ?", (part_no,))
+        _drop_part(db, part_no)
     db.execute("DELETE FROM lane WHERE lane = ?", (lane,))
     return 0
 
 
-def is_scattered(db: Connection) -> bool:
-    """Whether `move_some` has something to do."""
-    return _scattered(db) is not None
-
-
-def move_some(db: Connection, views: Views) -> list[int]:
-    """Move some rows of files of which more than half is dead to new ones; readers keep the old.
-
-    Returns the parts that nobody needs any more, once this is committed.
-    """
-    if (source := _scattered(db)) is None:
-        return []
+def move_some(db: Connection, views: Views) -> None:
+    """Move some rows of files of which more than half is dead to new ones; readers keep the old."""
+    if (source := scattered(db)) is None:
+        return
     part_no, lane, number, n_slots, total, embed_dim = source
     if _open_part(db, lane, number)[0] == part_no:
         _new_part(db, lane, number)
@@ -177,15 +176,17 @@ def move_some(db: Connection, views: Views) -> list[int]:
         )
         _grow(db, target_no, len(live), target_total)
         _count_dead(db, [at for at, _ in live])
-    if len(live) == MOVED_AT_ONCE:
-        return []
-    db.execute("DELETE FROM part WHERE part = ?", (part_no,))
+    if len(live) < MOVED_AT_ONCE:
+        _drop_part(db, part_no)
+
+
+def _drop_part(db: Connection, part_no: int) -> None:
     whole = (place_of(part_no, 0), place_of(part_no + 1, 0))
     db.execute("DELETE FROM dead WHERE at >= ? AND at < ?", whole)
-    return [part_no]
+    db.execute("DELETE FROM part WHERE part = ?", (part_no,))
 
 
-def _scattered(db: Connection) -> tuple[int, int, int, int, int, int] | None:
+def scattered(db: Connection) -> tuple[int, int, int, int, int, int] | None:
     """A part to move away from: one that was begun with, or the most scattered one."""
     sql = (
         "SELECT part, lane, number, n_slots, sum, embed_dim FROM part AS old "
@@ -203,7 +204,8 @@ def _put_segments(
 ) -> None:
     last = {row.key: row for row in segments}
     nos = _numbers(db, {row.asset_id for row in last.values()})
-    _bury(db, _places(db, "key", list(last)))
+    former = among(db, "SELECT at FROM segment WHERE key IN ({})", last)
+    _bury(db, [at for (at,) in former])
     by_kind: dict[tuple[Modality, int], list[SegmentRow]] = {}
     for row in last.values():
         by_kind.setdefault((row.modality, row.row), []).append(row)
@@ -218,8 +220,8 @@ def _put_segments(
         db.executemany(
             _SEGMENT,
             [
-                (place_of(part_no, start + offset), *segment_values(row, no))
-                for offset, (row, no) in enumerate(zip(rows, of, strict=True))
+                (place_of(part_no, at), row.key, no, packed(row.index, row.row), *said_of(row)[:-1])
+                for at, (row, no) in enumerate(zip(rows, of, strict=True), start)
             ],
         )
         _grow(db, part_no, len(rows), total)
@@ -232,9 +234,8 @@ def _stored(
 ) -> Iterator[tuple[int, str, str]]:
     """Number, id and commit row of these assets, as far as they are stored."""
     ids = sorted({row.asset_id for row in assets} | {row.asset_id for row in segments})
-    for batch in in_batches(ids, _IDS_PER_QUERY):
-        sql = "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN"
-        yield from db.execute(f"{sql} ({marks(batch)})", batch)
+    sql = "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({})"
+    return among(db, sql, ids)
 
 
 def _lane(db: Connection, space: str, modality: str) -> int:
@@ -251,18 +252,12 @@ def _by_number(db: Connection, counts: Counts) -> dict[int, int]:
 
 
 def _parts_of(db: Connection, lanes: Ids[int]) -> set[int]:
-    sql = f"SELECT part FROM part WHERE lane IN ({marks(lanes)})"
-    return {part_no for (part_no,) in db.execute(sql, list(lanes))}
+    parts = among(db, "SELECT part FROM part WHERE lane IN ({})", lanes)
+    return {part_no for (part_no,) in parts}
 
 
-def _note_texts(db: Connection, keys: Mapping[int, str]) -> None:
-    """Have the words of removed texts read, by their places."""
-    sql = "SELECT part, space FROM part JOIN lane USING (lane) WHERE modality = ? AND number = 0"
-    for part_no, space in db.execute(sql, (TEXT,)).fetchall():
-        _note(db, words_in(space), [key for at, key in keys.items() if part_of(at) == part_no])
-
-
-def _note(db: Connection, source: str, ids: Sequence[str]) -> None:
+def _note(db: Connection, source: str, ids: Iterable[str]) -> None:
+    """Have the words of these texts or names read again."""
     insert = "INSERT INTO unread (source, id) VALUES (?, ?)"
     db.executemany(insert, [(source, unread_id) for unread_id in ids])
 
@@ -305,19 +300,7 @@ def _numbers(db: Connection, asset_ids: Iterable[str]) -> dict[str, int]:
         "INSERT INTO asset (asset_id) VALUES (?) ON CONFLICT DO NOTHING",
         [(asset_id,) for asset_id in ids],
     )
-    numbers: dict[str, int] = {}
-    for batch in in_batches(ids, _IDS_PER_QUERY):
-        sql = f"SELECT asset_id, no FROM asset WHERE asset_id IN ({marks(batch)})"
-        numbers.update(db.execute(sql, batch).fetchall())
-    return numbers
-
-
-def _places(db: Connection, column: str, values: Sequence[object]) -> list[int]:
-    places: list[int] = []
-    for batch in in_batches(values, _IDS_PER_QUERY):
-        sql = f"SELECT at FROM segment WHERE {column} IN ({marks(batch)})"
-        places += [at for (at,) in db.execute(sql, batch)]
-    return places
+    return {asset_id: no for no, asset_id in among(db, NOS_OF_ASSETS, ids)}
 
 
 def _bury(db: Connection, places: Sequence[int]) -> None:

@@ -30,20 +30,15 @@ class IndexKind:
     search: Callable[[int], Mapping[str, Any]]
 
 
-def _lists(effort: int) -> int:
-    """How many of `_MAX_LISTS`: one per candidate, since neighbours are in many lists."""
-    return min(effort, _MAX_LISTS)
-
-
 KINDS: Mapping[str, IndexKind] = {
     "HNSW": IndexKind(_LINKS, lambda effort: {"ef": effort}),
     "HNSW_SQ": IndexKind(
         {**_LINKS, "sq_type": "SQ8", "refine": True, "refine_type": "FP16"},
         lambda effort: {"ef": effort, "refine_k": 2},
     ),
-    "IVF_RABITQ": IndexKind(
+    "IVF_RABITQ": IndexKind(  # a list for each candidate: neighbours are in many lists
         {"nlist": _MAX_LISTS, "refine": True, "refine_type": "SQ8"},
-        lambda effort: {"nprobe": _lists(effort), "rbq_query_bits": 8, "refine_k": 4},
+        lambda effort: {"nprobe": min(effort, _MAX_LISTS), "rbq_query_bits": 8, "refine_k": 4},
     ),
 }
 """By Milvus's names."""
@@ -80,12 +75,6 @@ def search_params(name: str, limit: int) -> Mapping[str, Any]:
     if name not in KINDS:
         return {}
     return KINDS[name].search(max(_LEAST_EFFORT, 2 * limit))
-
-
-def check_known(link: MilvusLink, index: str) -> None:
-    """Refuse an index that a server is known to lack, and would not report."""
-    if index.endswith(MMAP) and not link.knows_mmap:
-        raise refused(link, index, "indexes on disk need Milvus 2.4")
 
 
 def refused(link: MilvusLink, index: str, why: str) -> IndexRefusedError:

@@ -60,7 +60,14 @@ class MilvusLink:
         self._file = Path(target) if lite.is_file(target) else None
         # A server takes writes of many clients at once; see `LiteFile`.
         self._writing: AbstractContextManager[object] = nullcontext()
-        self._client: Any = self._opened(target, connect_timeout_s)
+        if self._file:
+            self._writing = lite.joined(self._file).writing
+        try:
+            self._client = self._connect(target, connect_timeout_s)
+        except BaseException:
+            if self._file:
+                lite.left(self._file)
+            raise
         version = self.version = str(self.call("get_server_version"))
         self.is_lite = version.startswith("milvus_lite")
         # Milvus 2.3 has patterns such as "ab%" only.
@@ -142,16 +149,6 @@ class MilvusLink:
                 remedy="Open it in the process that uses it.",
             )
         return self._client
-
-    def _opened(self, uri: str, connect_timeout_s: float) -> Any:
-        if not self._file:
-            return self._connect(uri, connect_timeout_s)
-        self._writing = lite.joined(self._file).writing
-        try:
-            return self._connect(uri, connect_timeout_s)
-        except BaseException:
-            lite.left(self._file)
-            raise
 
     def _connect(self, uri: str, connect_timeout_s: float) -> Any:
         """Retry in our own loop: a starting server accepts connections and refuses calls."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock, RLock
 
+from encoder.system.extras import install_command
 from encoder.system.private import private_folder, tighten
 from search.errors import StoreBusyError, StoreError
+from search.store.folders import opened
 
 _SUFFIX = ".db"
 _LOCK = "LOCK"
@@ -58,7 +59,7 @@ def joined(file: Path) -> LiteFile:
     if find_spec("milvus_lite") is None:
         raise StoreError(
             f"The store {file} is a file of Milvus Lite, which is not installed.",
-            remedy="pip install 'anymodal[lite]', or choose a folder as --store.",
+            remedy=f"{install_command('lite')}, or choose a folder as --store.",
         )
     with _opening:
         opened = _opened.get(file)
@@ -91,15 +92,14 @@ def _check(file: Path) -> None:
         raise StoreError(f"{file} is no store, but a file of another program.", remedy=remedy)
     if file.exists() and not (file / _LOCK).exists() and any(file.iterdir()):
         raise StoreError(f"{file} is a folder of other files, but no store.", remedy=remedy)
-    with suppress(FileNotFoundError):
-        lock = os.open(file / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+    try:
+        with opened(file / _LOCK) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreBusyError(
-                f"The store {file} is in use by another process: Milvus Lite admits one.",
-                remedy="Wait until it ends; or choose a folder as --store, which several processes "
-                "may use, or a Milvus server (--store http://HOST:19530).",
-            ) from error
-        finally:
-            os.close(lock)
+    except FileNotFoundError:
+        return
+    except BlockingIOError as error:
+        raise StoreBusyError(
+            f"The store {file} is in use by another process: Milvus Lite admits one.",
+            remedy="Wait until it ends; or choose a folder as --store, which several processes "
+            "may use, or a Milvus server (--store http://HOST:19530).",
+        ) from error

@@ -13,23 +13,20 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock
-from typing import Any
 from uuid import uuid4
 
 from search.errors import StoreBusyError, StoreError
-from search.store.calibrated import Constants, StoredCalibration
+from search.store import calibrated
+from search.store.calibrated import StoredCalibration
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.setup import create_collection
 from search.store.schema import (
+    CALIBRATION,
     LOCATIONS,
     SCHEMA_PROPERTY,
-    calibration_property,
-    written_calibration,
 )
 from search.store.space_record import SearchedSpace
 
-REFRESH_S = 2.0
-"""How long a process uses the constants that it has read."""
 LEASE_S = 60.0
 _RENEWED_S = 15.0
 _SETTLE_S = 0.5
@@ -64,7 +61,10 @@ class Writers:
                 return
             owner, begun_s = self._owner(), time.monotonic()
             is_new = self._noted(owner) != owner
-            self._write(owner)
+            until_s = self._link.now_s() + LEASE_S
+            note = {"owner": owner, "host": socket.gethostname(), "until_s": until_s}
+            properties = {_WRITER: json.dumps(note)}
+            self._link.call("alter_collection_properties", self._collection, properties=properties)
             if is_new:
                 time.sleep(_SETTLE_S)
                 self._noted(owner)
@@ -85,15 +85,6 @@ class Writers:
                 f"{LEASE_S:.0f} s later.",
             )
         return owner
-
-    def _write(self, owner: str) -> None:
-        note = {
-            "owner": owner,
-            "host": socket.gethostname(),
-            "until_s": self._link.now_s() + LEASE_S,
-        }
-        properties = {_WRITER: json.dumps(note)}
-        self._link.call("alter_collection_properties", self._collection, properties=properties)
 
 
 class ServerRecord:
@@ -136,39 +127,15 @@ def keep_facts(link: MilvusLink, alias: str, facts: Mapping[str, str]) -> None:
         link.call("drop_collection", former)
 
 
-class NotedCalibrations:
-    """The calibrations of spaces, as they are noted. Safe to use from threads.
+def noted_calibration(link: MilvusLink, name: str) -> StoredCalibration:
+    """That of the space whose segments are in the collection of this name."""
+    facts = kept_facts(link, f"{name}{_CALIBRATION}") or kept_facts(link, name)
+    return calibrated.read(facts[CALIBRATION])
 
-    ``collections`` are the names of their segments' collections.
-    """
 
-    def __init__(self, link: MilvusLink, collections: Mapping[str, str]) -> None:
-        self._link = link
-        self._collections = collections
-        self._lock = Lock()
-        self._read: dict[str, tuple[float, StoredCalibration]] = {}
-
-    def scoring(self, space: str) -> StoredCalibration:
-        """As it was at most `REFRESH_S` ago."""
-        with self._lock:  # one reads for all: a search asks in several threads
-            read_at_s, state = self._read.get(space, (0.0, None))
-            if state is None or time.monotonic() >= read_at_s + REFRESH_S:
-                return self.current(space)
-            return state
-
-    def current(self, space: str) -> StoredCalibration:
-        """As it is now."""
-        read_at_s, name = time.monotonic(), self._collections[space]
-        facts = kept_facts(self._link, f"{name}{_CALIBRATION}") or kept_facts(self._link, name)
-        state = written_calibration(facts)
-        self._read[space] = read_at_s, state
-        return state
-
-    def change(self, space: str, constants: Constants, origin: Mapping[str, Any]) -> None:
-        """Score by these constants from now on."""
-        facts = calibration_property(StoredCalibration(constants, origin))
-        keep_facts(self._link, f"{self._collections[space]}{_CALIBRATION}", facts)
-        self._read.pop(space, None)
+def note_calibration(link: MilvusLink, name: str, state: StoredCalibration) -> None:
+    """Score by these constants from now on."""
+    keep_facts(link, f"{name}{_CALIBRATION}", {CALIBRATION: calibrated.written(state)})
 
 
 def drop_calibration(link: MilvusLink, name: str) -> None:

@@ -159,29 +159,16 @@ class MilvusRows:
     ) -> int:
         """How many rows there are, in some partitions or in all, for which an expression holds."""
         parts = list(partitions) or None
-        if self.link.is_lite and (expression or parts):
-            return self._listed(collection, expression, parts)
-        (row,) = self.read(
-            "query",
-            collection,
-            filter=expression,
-            partition_names=parts,
-            output_fields=["count(*)"],
-        )
-        return int(row["count(*)"])
-
-    def _listed(
-        self, collection: Collection, expression: str, partitions: Sequence[str] | None
-    ) -> int:
-        """As `count`: Lite's own ignores partitions, and with an expression reads whole rows."""
+        # Lite's own count ignores partitions, and with an expression reads whole rows.
+        is_listed = self.link.is_lite and bool(expression or parts)
         rows = self.read(
             "query",
             collection,
-            filter=expression or f'{collection.key} != ""',
-            partition_names=partitions,
-            output_fields=[collection.key],
+            filter=expression or (f'{collection.key} != ""' if is_listed else ""),
+            partition_names=parts,
+            output_fields=[collection.key if is_listed else "count(*)"],
         )
-        return len(rows)
+        return len(rows) if is_listed else int(rows[0]["count(*)"])
 
     def where(
         self,
@@ -207,39 +194,27 @@ class MilvusRows:
         """
         page_limit = MAX_ROWS if len(fields) <= _NARROW else _WIDE_ROWS_PER_PAGE
         n_left, size = limit, at_first
+        # What an iterator of pymilvus asks for: the least keys.
+        ordered = {} if self.link.orders_pages else {"iterator": "True"}
         while n_left is None or n_left > 0:
             size = min(size, page_limit)
             n_asked = size if n_left is None else min(size, n_left)
-            page = self._page(collection, expression, fields, n_asked, after, partition)
+            parts = [expression and f"({expression})", after and beyond(collection.key, after)]
+            page: Rows = self.read(
+                "query",
+                collection,
+                filter=" and ".join(filter(None, parts)),
+                partition_names=[partition] if partition else None,
+                limit=n_asked,
+                output_fields=list(dict.fromkeys([collection.key, *fields])),
+                **ordered,
+            )
+            page.sort(key=itemgetter(collection.key))
             yield from page
             if not page or (len(page) < n_asked and self.link.fills_pages):
                 return
             after, size = page[-1][collection.key], _GROWTH * size
             n_left = None if n_left is None else n_left - len(page)
-
-    def _page(
-        self,
-        collection: Collection,
-        expression: str,
-        fields: Sequence[str],
-        limit: int,
-        after: str,
-        partition: str,
-    ) -> Rows:
-        """The rows with the least keys beyond ``after``, in their order."""
-        parts = [expression and f"({expression})", after and beyond(collection.key, after)]
-        # What an iterator of pymilvus asks for: the least keys.
-        ordered = {} if self.link.orders_pages else {"iterator": "True"}
-        rows: Rows = self.read(
-            "query",
-            collection,
-            filter=" and ".join(filter(None, parts)),
-            partition_names=[partition] if partition else None,
-            limit=limit,
-            output_fields=list(dict.fromkeys([collection.key, *fields])),
-            **ordered,
-        )
-        return sorted(rows, key=itemgetter(collection.key))
 
 
 def among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:

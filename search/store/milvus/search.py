@@ -13,14 +13,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED
 from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
-from search.store.calibrated import Constants, constants_of
+from search.store.calibrated import Constants
 from search.store.milvus.indexes import EXACT, METRIC, search_params
 from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import Collection, scored_from_dict
-from search.store.several import best_first, mixed_best_first, shifted
+from search.store.several import best_first, mixed_best_first
 from search.types import ScoredSegment
 
 _QUERIES_PER_CALL = 64
@@ -66,42 +66,33 @@ class MilvusSearch:
         )
         self._threads = threads
 
-    def of_kind(
+    def nearest(
         self,
         queries: Embeddings,
-        modality: Modality,
-        limit: int,
-        by: Calibration,
-        where: Where,
-    ) -> list[list[ScoredSegment]]:
-        """The nearest of one modality for each unit row [n, embed_dim]; ties by id.
-
-        ``by`` makes the rows of segments with several comparable: the best segments are among the
-        best ``limit`` rows of each number.
-        """
-        answers = self._answers(queries, self._partitions.of(modality), limit, where)
-        return [best_first(_read(of_parts), by)[:limit] for of_parts in answers]
-
-    def mixed(
-        self,
-        query: Embeddings,
         modalities: Sequence[Modality],
         limit: int,
         by: Constants,
-        shift: float,
         where: Where,
-    ) -> list[ScoredSegment]:
-        """The best of several modalities for a unit vector, by calibrated scores; ties by id."""
+    ) -> list[list[ScoredSegment]]:
+        """The best of some modalities for each unit row [n, embed_dim], by calibrated scores.
+
+        The best segments are among the best ``limit`` rows of each number.
+        """
         partitions = {modality: self._partitions.of(modality) for modality in modalities}
         names = [name for of_kind in partitions.values() for name in of_kind]
-        (answers,) = self._answers(query[None], names, limit, where)
-        of_parts = iter(answers)
-        of_modalities = []
-        for modality, of_kind in partitions.items():
-            constants = shifted(constants_of(by, modality), shift)
-            rows = _read(list(islice(of_parts, len(of_kind))))
-            of_modalities.append((best_first(rows, constants)[:limit], constants))
-        return mixed_best_first(of_modalities)
+        hits: list[list[ScoredSegment]] = []
+        for answers in self._answers(queries, names, limit, where):
+            of_parts, of_modalities = iter(answers), []
+            for modality, of_kind in partitions.items():
+                constants = by.get(modality, UNCALIBRATED)
+                rows = [
+                    scored_from_dict(row.fields, row.cosine)
+                    for answer in islice(of_parts, len(of_kind))
+                    for row in answer
+                ]
+                of_modalities.append((best_first(rows, constants)[:limit], constants))
+            hits.append(mixed_best_first(of_modalities))
+        return hits
 
     def those_of(self, expression: str, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         key, keys = self._segments.key, [segment.key for segment in segments]
@@ -214,10 +205,6 @@ class MilvusSearch:
     def _rank(self, row: _Row) -> tuple[float, str]:
         """Order equal cosines by id, whatever the index did."""
         return -row.cosine, row.fields[self._segments.key]
-
-
-def _read(of_parts: Sequence[_Answer]) -> list[ScoredSegment]:
-    return [scored_from_dict(row.fields, row.cosine) for answer in of_parts for row in answer]
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:

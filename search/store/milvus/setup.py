@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +13,17 @@ from search.store.milvus.indexes import (
     EXACT,
     KINDS,
     METRIC,
+    MMAP,
     build_params,
-    check_known,
     refused,
 )
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
     ASSETS,
+    EMBED_DIM,
     LOCATIONS,
+    PROBES,
+    SCHEMA,
     SCHEMA_PROPERTY,
     SCHEMA_VERSION,
     Collection,
@@ -28,8 +32,6 @@ from search.store.schema import (
     segments_collection,
     stored_collections,
     words_collection,
-    written_space,
-    written_version,
 )
 from search.store.space_record import SearchedSpace, SpaceRecord, check_searched
 
@@ -52,13 +54,12 @@ def prepare_store(
         StoreError: the collections were written by a different version.
         ModelError: a space has the probes of another model.
     """
-    if not link.is_lite:
-        check_known(link, index)
+    if index.endswith(MMAP) and not (link.is_lite or link.knows_mmap):
+        raise refused(link, index, "indexes on disk need Milvus 2.4")  # it would not report it
     # Read before the record, which whoever makes a store writes first.
     present = stored_collections(link.call("list_collections"), prefix)
     noted = {name: link.call("describe_collection", name).get("properties", {}) for name in present}
-    for name, facts in noted.items():
-        _check_version(link, name, facts)
+    _check_versions(link, noted)
     last = collection_name(prefix, ASSETS)
     if last not in present and (lanes.filling or not create):
         raise StoreMissingError.at(link.shown)
@@ -73,7 +74,8 @@ def prepare_store(
 
     def as_noted(space: StoredSpace) -> StoredSpace:
         facts = noted.get(collection_name(prefix, segments_collection(space.fingerprint)))
-        return space.as_noted(written_space(facts) if facts else None, link.shown)
+        size_and_probes = facts and (int(facts[EMBED_DIM]), json.loads(facts[PROBES]))
+        return space.as_noted(size_and_probes or None, link.shown)
 
     lanes = lanes.resolved(as_noted)
     wanted: list[tuple[Collection, Mapping[str, str]]] = []
@@ -90,6 +92,17 @@ def prepare_store(
     return lanes
 
 
+def _check_versions(link: MilvusLink, noted: Mapping[str, Mapping[str, str]]) -> None:
+    for name, facts in noted.items():
+        if (version := facts.get(SCHEMA, "unknown")) != SCHEMA_PROPERTY[SCHEMA]:
+            raise StoreError(
+                f"The store {link.shown} has schema {version} (collection {name}), which another "
+                f"version of anymodal wrote; this one reads and writes schema {SCHEMA_VERSION}.",
+                remedy="Export it with that version (`anymodal store export FOLDER`), and import "
+                "it here into another --store (`anymodal store import FOLDER`).",
+            )
+
+
 def make_ready(link: MilvusLink, collections: Mapping[str, Collection], index: str) -> None:
     """Index and load collections, by their names."""
     for name, collection in collections.items():
@@ -104,7 +117,7 @@ def create_collection(
     link: MilvusLink, name: str, collection: Collection, facts: Mapping[str, str]
 ) -> None:
     """Create one with these properties, unless another has made it meanwhile."""
-    from pymilvus import DataType, MilvusClient
+    from pymilvus import DataType, Function, FunctionType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     for field in collection.fields:
@@ -114,7 +127,12 @@ def create_collection(
         is_key = field.name == collection.key
         schema.add_field(field.name, DataType[field.type], is_primary=is_key, **params)
     if collection.bm25_of:
-        _add_bm25(link, schema, collection)
+        (words,) = (field for field in schema.fields if field.name == collection.bm25_of)
+        # The words are made by us; both tokenizers keep them as they are, and Lite knows only one.
+        tokenizer = "standard" if link.is_lite else "whitespace"
+        words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
+        bm25 = Function("bm25", FunctionType.BM25, [collection.bm25_of], [collection.vector])
+        schema.add_function(bm25)
     try:
         # In properties, since Milvus Lite drops the description.
         link.call(
@@ -128,29 +146,6 @@ def create_collection(
         # Two processes may open a new store at once; the other was first.
         if not link.call("has_collection", name):
             raise
-
-
-def _add_bm25(link: MilvusLink, schema: Any, collection: Collection) -> None:
-    from pymilvus import Function, FunctionType
-
-    (words,) = (field for field in schema.fields if field.name == collection.bm25_of)
-    # The words are made by us; both tokenizers keep them as they are, and Lite knows only one.
-    tokenizer = "standard" if link.is_lite else "whitespace"
-    words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
-    schema.add_function(
-        Function("bm25", FunctionType.BM25, [collection.bm25_of], [collection.vector])
-    )
-
-
-def _check_version(link: MilvusLink, name: str, facts: Mapping[str, str]) -> None:
-    version = written_version(facts)
-    if version != str(SCHEMA_VERSION):
-        raise StoreError(
-            f"The store {link.shown} has schema {version} (collection {name}), which another "
-            f"version of anymodal wrote; this one reads and writes schema {SCHEMA_VERSION}.",
-            remedy="Export it with that version (`anymodal store export FOLDER`), and import it "
-            "here into another --store (`anymodal store import FOLDER`).",
-        )
 
 
 def _index(link: MilvusLink, name: str, collection: Collection, index: str) -> None:

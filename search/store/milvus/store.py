@@ -16,16 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.types import TEXT, Embeddings, Modality
-from search.errors import StoreError, StoreMissingError
+from search.errors import IndexNotReadyError, StoreError, StoreMissingError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants, StoredCalibration
 from search.store.checking import (
     INCOMPLETE,
     MISCOUNTED,
@@ -42,12 +41,12 @@ from search.store.milvus.checking import MilvusCheck
 from search.store.milvus.indexes import HNSW, IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.lite import is_file
-from search.store.milvus.notes import NotedCalibrations, ServerRecord, Writers
+from search.store.milvus.notes import ServerRecord, Writers, note_calibration, noted_calibration
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.search import N_SIDE_BY_SIDE, MilvusSearch, Where
 from search.store.milvus.setup import prepare_store
-from search.store.milvus.words import MilvusWords, wordless
-from search.store.milvus.writing import Removal, SegmentWriter
+from search.store.milvus.words import MilvusWords
+from search.store.milvus.writing import MilvusWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -127,27 +126,28 @@ class MilvusStore:
     def _open_parts(self) -> None:
         link, rows, lanes = self._link, self._rows, self.lanes
         self._segments = {space: segments_collection(space) for space in lanes.spaces}
-        names = {space: rows.name(segments) for space, segments in self._segments.items()}
         texts = lanes.space(TEXT).fingerprint
         words = self._words = MilvusWords(rows, texts) if link.knows_bm25 else None
-        self._calibrations = NotedCalibrations(link, names)
+        self.calibrations = Calibrations(
+            lanes.home.fingerprint,
+            lambda space: noted_calibration(link, rows.name(self._segments[space])),
+        )
         self._threads = ThreadPoolExecutor(N_SIDE_BY_SIDE, "milvus-search")
         self._searches = {
             space: MilvusSearch(rows, segments, self._threads)
             for space, segments in self._segments.items()
         }
-        self._writer = SegmentWriter(rows, lanes, words)
-        self._removal = Removal(rows, lanes, words)
+        self._writer = MilvusWriter(rows, lanes, words)
 
     def _complete_deletions(self) -> None:
         """Complete the deletions, and undo the writes, of a process that was killed."""
         with suppress(StoreError):  # others write, or this user may not: the next one will
-            if noted := self._removal.noted():
+            if noted := self._writer.cut_off():
                 with self.locks.of(noted):
                     self._link.catch_up()
                     # Notes made since are of writes that go on, whose locks are not held here.
-                    cut_off = sorted(set(noted).intersection(self._removal.noted()))
-                    self._removal.complete(cut_off, self.assets(cut_off))
+                    cut_off = sorted(set(noted).intersection(self._writer.cut_off()))
+                    self._writer.complete(cut_off, self.assets(cut_off))
                     self._link.catch_up()
 
     def _locks(self, shared_locks: WriteLocks | None) -> WriteLocks:
@@ -157,16 +157,11 @@ class MilvusStore:
         locks = shared_locks or machine_locks(locks_folder(self._link.shown, name))
         return replace(locks, check=Writers(self._link, name, locks.owner).check)
 
-    def scoring(self, space: str = "") -> StoredCalibration:
-        """Read again every two seconds."""
-        return self._calibrations.scoring(space or self.lanes.home.fingerprint)
-
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
-        return self._calibrations.current(space or self.lanes.home.fingerprint)
-
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
         self.check_writable()
-        self._calibrations.change(space or self.lanes.home.fingerprint, constants, origin)
+        name = self._rows.name(self._segments[space or self.lanes.home.fingerprint])
+        note_calibration(self._link, name, StoredCalibration(constants, origin))
+        self.calibrations.forget()
 
     def index_state(self) -> IndexState | None:
         """How far the vectors' indexes are built; None on Lite, which compares all."""
@@ -201,9 +196,9 @@ class MilvusStore:
     def delete(self, asset_ids: Sequence[str]) -> None:
         self._check_current()
         if self.lanes.filling:
-            self._removal.of_segments(asset_ids, self.lanes.filling.modalities)
+            self._writer.remove_segments(asset_ids, self.lanes.filling.modalities)
         else:
-            self._removal.of_assets(asset_ids)
+            self._writer.remove(asset_ids)
         self._link.catch_up()
 
     def stored_lanes(self) -> set[tuple[str, Modality]]:
@@ -221,7 +216,7 @@ class MilvusStore:
                 self._writer.uncount(ids, (space, modality))
         with self.locks.whole():
             self._link.catch_up()
-            return self._removal.of_lane(space, modality)
+            return self._writer.remove_lane(space, modality)
 
     def check(self, progress: Progress) -> Findings:
         self.catch_up()
@@ -231,7 +226,7 @@ class MilvusStore:
         self.check_writable()
         lost = findings.of(INCOMPLETE)
         rows = self.assets([*lost, *findings.of(MISCOUNTED)])
-        self._removal.of_segments(lost)
+        self._writer.remove_segments(lost)
         self.write(mended(findings, rows, self.counted(list(rows))), [])
         self.delete(findings.of(ORPHANED))
         MilvusCheck(self._rows, self.lanes, self._words).mend(findings)
@@ -258,36 +253,20 @@ class MilvusStore:
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Ids[Modality],
         limit: int,
         *,
-        by: Calibration = UNCALIBRATED,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         """Concurrent searches with the same filter share one call."""
-        space = self.lanes.space(modality)
+        if not (kinds := sorted(set(modalities))):
+            return [[] for _ in queries]
+        space = self.lanes.space(kinds[0])
         rows = checked_queries(queries, space.embed_dim)
         where = Where(asset_ids, self._expression(filter))
-        return self._searches[space.fingerprint].of_kind(rows, modality, limit, by, where)
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Ids[Modality],
-        limit: int,
-        *,
-        by: Constants,
-        shift: float = 1.0,
-        asset_ids: Ids[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        if not (kinds := sorted(set(modalities))):
-            return []
-        space = self.lanes.space(kinds[0])
-        (row,) = checked_queries(query[None], space.embed_dim)
-        where = Where(asset_ids, self._expression(filter))
-        return self._searches[space.fingerprint].mixed(row, kinds, limit, by, shift, where)
+        return self._searches[space.fingerprint].nearest(rows, kinds, limit, by, where)
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""
@@ -305,7 +284,11 @@ class MilvusStore:
     ) -> list[ScoredSegment]:
         """A filter is checked on the best 1,000, or, if few pass, on all segments of its assets."""
         if self._words is None:
-            raise wordless(self._link)
+            raise IndexNotReadyError(
+                f"The store {self._link.shown} (Milvus {self._link.version}) has no search by "
+                "words, so only meaning and names counted.",
+                "Use Milvus 2.5 or later, or a folder as --store.",
+            )
         if filter is None:
             return self._words.find(text, limit, asset_ids)
         hits = all_hits = self._words.find(text, MAX_FOUND, asset_ids)
@@ -331,7 +314,7 @@ class MilvusStore:
         rows = self._rows.where(
             ASSETS, compiled.expression, ASSETS.scalars, after=after, at_first=limit or MAX_ROWS
         )
-        ids = (row["asset_id"] for row in rows if matches(filter, self._read(row)))
+        ids = (row["asset_id"] for row in rows if matches(filter, asset_from_dict(row, self.lanes)))
         return islice(ids, limit)
 
     def count(self, filter: Filter | None = None) -> int:
@@ -339,10 +322,7 @@ class MilvusStore:
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
-        return {row["asset_id"]: self._read(row) for row in rows}
-
-    def _read(self, row: Mapping[str, Any]) -> AssetRow:
-        return asset_from_dict(row, self.lanes)
+        return {row["asset_id"]: asset_from_dict(row, self.lanes) for row in rows}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         uri_of = {uri_key(uri): uri for uri in uris}
@@ -358,7 +338,8 @@ class MilvusStore:
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         self._link.catch_up()
         expression = self._compiled(filter).expression
-        for row in map(self._read, self._rows.where(ASSETS, expression, ASSETS.scalars)):
+        for fields in self._rows.where(ASSETS, expression, ASSETS.scalars):
+            row = asset_from_dict(fields, self.lanes)
             if filter is None or matches(filter, row):
                 yield row
 

@@ -6,12 +6,10 @@ from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
 
 from encoder.types import TEXT
-from search.errors import IndexNotReadyError
 from search.lexical import holds, terms
 from search.lexical.index import MAX_FOUND
 from search.lexical.rarity import Frequencies
 from search.store.checks import words_of
-from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import scored_from_dict, segments_collection, words_collection
 from search.types import ScoredSegment, SegmentRow
@@ -100,12 +98,3 @@ class MilvusWords:
             search_params={"metric_type": "BM25", "params": {}},
         )
         return Frequencies(n_texts, dict(zip(terms_wanted, map(len, answers), strict=True)))
-
-
-def wordless(link: MilvusLink) -> IndexNotReadyError:
-    """The error for a search by words on a server that knows none."""
-    return IndexNotReadyError(
-        f"The store {link.shown} (Milvus {link.version}) has no search by words, so only meaning "
-        "and names counted.",
-        "Use Milvus 2.5 or later, or a folder as --store.",
-    )

@@ -34,7 +34,9 @@ _Stored = Mapping[str, Mapping[str, Any]]
 """Commit rows as Milvus has them, by asset."""
 
 
-class SegmentWriter:
+class MilvusWriter:
+    """Writes and removes rows. Safe to use from threads."""
+
     def __init__(self, rows: MilvusRows, lanes: StoreLanes, words: MilvusWords | None) -> None:
         self._rows = rows
         self._link = rows.link
@@ -52,7 +54,12 @@ class SegmentWriter:
         stored = self._stored(new_rows.keys() | {row.asset_id for row in segments})
         rows = {asset_id: self._read(row) for asset_id, row in stored.items()}
         of_new = {row.asset_id for row in segments} - stored.keys()
-        begun = self._begun(of_new | new_rows.keys() - stored.keys())
+        notes = [
+            deletion_note(new)["location_id"] for new in of_new | new_rows.keys() - stored.keys()
+        ]
+        # These may have segments without a commit row.
+        noted = self._rows.of(LOCATIONS, LOCATIONS.key, notes, ["asset_id"])
+        begun = {row["asset_id"] for row in noted}
         self._rows.upsert(LOCATIONS, list(map(deletion_note, sorted(of_new))))
         self._write(segments, {**rows, **new_rows}, of_new - begun)
         changed = [
@@ -107,12 +114,6 @@ class SegmentWriter:
         rows = self._rows.of(ASSETS, ASSETS.key, sorted(asset_ids))
         return {row["asset_id"]: row for row in rows}
 
-    def _begun(self, asset_ids: Ids[str]) -> set[str]:
-        """Those of these assets that may have segments without a commit row: their note says so."""
-        keys = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids]
-        rows = self._rows.of(LOCATIONS, LOCATIONS.key, keys, ["asset_id"])
-        return {row["asset_id"] for row in rows}
-
     def _write(
         self, segments: Sequence[SegmentRow], assets: Mapping[str, AssetRow], new: Ids[str]
     ) -> None:
@@ -149,27 +150,18 @@ class SegmentWriter:
                 for partition, rows in parts.items():
                     self._rows.upsert(collection, rows, partition_name=partition)
 
-
-class Removal:
-    """Removes rows. Safe to use from threads."""
-
-    def __init__(self, rows: MilvusRows, lanes: StoreLanes, words: MilvusWords | None) -> None:
-        self._rows = rows
-        self._lanes = lanes
-        self._words = words
-
-    def of_assets(self, asset_ids: Sequence[str]) -> None:
+    def remove(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments of all lanes; unknown ids are ignored.
 
         A note of each asset is written before and removed after all else, so that a deletion that
-        was cut off can be completed: see `noted`.
+        was cut off can be completed: see `cut_off`.
         """
         notes = map(deletion_note, dict.fromkeys(asset_ids))
         self._rows.upsert(LOCATIONS, list(notes))
         for collection in (ASSETS, *self._rows.of_all_spaces(), LOCATIONS):
             self._rows.delete(collection, "asset_id", asset_ids)
 
-    def of_segments(self, asset_ids: Sequence[str], modalities: Ids[Modality] = ()) -> None:
+    def remove_segments(self, asset_ids: Sequence[str], modalities: Ids[Modality] = ()) -> None:
         """Remove the segments of these modalities, or of all, in these lanes."""
         for space in self._lanes.spaces:
             collection = segments_collection(space)
@@ -181,7 +173,7 @@ class Removal:
         if self._words and TEXT in (modalities or {TEXT}):
             self._rows.delete(self._words.collection, "asset_id", asset_ids)
 
-    def of_lane(self, space: str, modality: Modality) -> int:
+    def remove_lane(self, space: str, modality: Modality) -> int:
         """Remove a lane that is not searched; return how many rows it had."""
         collections = [each for each in self._rows.of_all_spaces() if each.space == space]
         if not collections:
@@ -191,7 +183,7 @@ class Removal:
         names = partitions.of(modality, look=True)
         n_rows = self._rows.count(segments, partitions=names) if names else 0
         if is_last := not {*partitions.modalities()} - {modality}:
-            drop_calibration(self._rows.link, self._rows.name(segments))
+            drop_calibration(self._link, self._rows.name(segments))
         else:
             partitions.drop(modality)
         for collection in reversed(collections):  # segments last: by them the lane is known
@@ -199,7 +191,7 @@ class Removal:
                 self._rows.drop(collection)
         return n_rows
 
-    def noted(self) -> list[str]:
+    def cut_off(self) -> list[str]:
         """The assets whose deletion began and did not end."""
         notes = self._rows.where(LOCATIONS, among("uri_key", [DELETION]), ["asset_id"])
         return [row["asset_id"] for row in notes]
@@ -207,7 +199,7 @@ class Removal:
     def complete(self, asset_ids: Sequence[str], stored: Container[str]) -> None:
         """End the deletion of assets, except of those that are stored (again)."""
         if gone := [asset_id for asset_id in asset_ids if asset_id not in stored]:
-            self.of_assets(gone)
+            self.remove(gone)
         notes = [
             deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids if asset_id in stored
         ]

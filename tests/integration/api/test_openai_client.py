@@ -420,3 +420,30 @@ def test_whole_numbers_keep_the_order_of_products() -> None:
     small = np.array([written(row, "int8") for row in unit], np.float32)
     exact, rounded = (unit @ unit.T).ravel(), (small @ small.T).ravel()
     assert np.corrcoef(exact, rounded)[0, 1] > 0.999
+
+
+def test_servers_of_texts_alone(client: httpx.Client, client_: openai.OpenAI) -> None:
+    """The shapes of Ollama and text-embeddings-inference have the embeddings of the others."""
+    rows = {}
+    for kind in ("document", "query"):
+        answer = client_.embeddings.create(
+            model=MODEL, input=["rain", "a dog"], extra_body={"input_type": kind}
+        )
+        rows[kind] = np.array([row.embedding for row in answer.data])
+    sent = {"model": MODEL, "input": ["rain", "a dog"], "keep_alive": "5m"}
+    ollama = client.post("/api/embed", json=sent)
+    assert ollama.headers["Ignored-Fields"] == "keep_alive"
+    np.testing.assert_allclose(ollama.json()["embeddings"], rows["document"], atol=1e-6)
+    assert ollama.json()["prompt_eval_count"] == answer.usage.prompt_tokens
+    [alone] = client.post("/api/embed", json={**sent, "input": "rain"}).json()["embeddings"]
+    np.testing.assert_allclose(alone, rows["document"][0], atol=1e-6)
+    for name, kind in (("passage", "document"), ("query", "query"), (None, "document")):
+        tei = client.post("/embed", json={"inputs": ["rain", "a dog"], "prompt_name": name})
+        np.testing.assert_allclose(tei.json(), rows[kind], atol=1e-6)
+    long = "the rain in the harbour " * 2000
+    assert client.post("/embed", json={"inputs": long}).status_code == 400
+    assert len(client.post("/embed", json={"inputs": long, "truncate": True}).json()) == 1
+    assert client.post("/api/embed", json={**sent, "truncate": False, "input": long}).is_error
+    unknown = client.post("/api/embed", json={**sent, "model": "nomic-embed-text"})
+    assert unknown.status_code == 404
+    assert MODEL in unknown.text

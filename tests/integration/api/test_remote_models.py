@@ -79,4 +79,4 @@ def test_its_store_is_calibrated_by_itself(
     assert report.ingested == 8
     assert not remote.space.calibration
     assert calibrate_if_due(remote, store, alone_here)
-    assert {TEXT, IMAGE} <= store.stored_calibration().constants.keys()
+    assert {TEXT, IMAGE} <= store.calibrations.current().constants.keys()

@@ -204,6 +204,13 @@ def test_any_image_becomes_rgb(image: Any) -> None:
     assert pixels.dtype == np.uint8
 
 
+def test_steps_with_a_bar_give_the_same(encoder: MultiModalEncoder) -> None:
+    texts = [f"note {number}" for number in range(70)]
+    whole = encoder.encode_multimodal(text=texts)
+    steps = encoder.encode_multimodal(text=iter(texts), progress=True)
+    assert np.allclose(steps.text, whole.text, atol=1e-5)
+
+
 def test_transparent_pixels_become_white() -> None:
     assert (read("image", np.zeros((2, 2, 4), np.uint8)) == 255).all()
 
@@ -286,7 +293,7 @@ NAN = np.array([0.0, np.nan])
         ("text", 5, "text", "int", "str"),
         ("text", ["a", None], "text[1]", "NoneType", "str"),
         ("text", [], "text", "empty list", "at least one"),
-        ("image", np.zeros((3, 40, 50), np.uint8), "image", "(3, 40, 50)", "channels last"),
+        ("image", np.zeros((5, 40, 50), np.uint8), "image", "(5, 40, 50)", "[1 | 3 | 4, height"),
         ("image", np.zeros((0, 5, 3), np.uint8), "image", "(0, 5, 3)", "height"),
         ("image", np.zeros((4, 5, 3), np.int64), "image", "int64", "uint8"),
         ("image", np.full((4, 5, 3), 200.0), "image", "200", "0..1"),

@@ -118,7 +118,7 @@ def test_what_needs_an_extra_names_it(name: str) -> None:
     extra, use = NEEDS[name]
     with pytest.raises(MissingExtraError) as caught:
         use()
-    assert str(caught.value).endswith(f"pip install 'anymodal[{extra}]'")
+    assert str(caught.value).endswith(extras.install_command(extra))
 
 
 def test_every_extra_that_is_named_exists() -> None:

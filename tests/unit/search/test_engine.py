@@ -132,7 +132,7 @@ def test_an_answer_goes_by_one_set_of_constants(
         store.recalibrate(constants, {"source": "measured"})
         wanted[name] = engine.search(query).hits
     assert wanted["low"] != wanted["high"]
-    mixed = store.search_mixed
+    mixed = store.search
 
     def changed_meanwhile(*args: Any, **options: Any) -> Any:
         found = mixed(*args, **options)
@@ -145,9 +145,9 @@ def test_an_answer_goes_by_one_set_of_constants(
 
     for change in (changed_meanwhile, changed_before):
         store.recalibrate(HIGH, {"source": "measured"})
-        monkeypatch.setattr(store, "search_mixed", change)
+        monkeypatch.setattr(store, "search", change)
         assert engine.search(query).hits == wanted["high"]
-        assert store.scoring().constants == LOW
+        assert store.calibrations.scoring().constants == LOW
 
 
 def test_several_items_are_fused_and_each_modality_is_encoded_once(store: MemoryStore) -> None:

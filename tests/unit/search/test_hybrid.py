@@ -42,7 +42,7 @@ class WordStore(MemoryStore):
     ) -> list[ScoredSegment]:
         self.asked.append(text)
         self.has_asked.set()
-        (rows,) = self.search(north(0.0)[None], TEXT, 1000, asset_ids=asset_ids, filter=filter)
+        (rows,) = self.search(north(0.0)[None], [TEXT], 1000, asset_ids=asset_ids, filter=filter)
         words = set(text.lower().split())
         scored = [r._replace(cosine=float(len(words & set(r.snippet.split())))) for r in rows]
         found = [row for row in scored if row.cosine]

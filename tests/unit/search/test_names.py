@@ -243,7 +243,7 @@ def test_a_text_holds_what_is_among_its_terms(any_text: str, some: str, other: s
     ],
 )
 def test_other_forms_of_a_word_are_found_behind_the_word_itself(text: str, query: str) -> None:
-    index = WordIndex(in_memory=True)
+    index = WordIndex()
     index.add(
         [
             IndexedText("form", "a", text),
@@ -260,7 +260,7 @@ def test_numbers_have_no_other_forms() -> None:
 
 
 def test_texts_are_found_while_others_are_read_to_be_added() -> None:
-    index = WordIndex(in_memory=True)
+    index = WordIndex()
     index.add([IndexedText("one", "a", "a zeppelin")])
     index.commit()
     reading, found = Event(), Event()

@@ -131,7 +131,7 @@ def test_queries_are_encoded_once_on_a_machine_and_again_by_another_query_tower(
         store = MemoryStore(DIM, shipped)
         fill(store, text=400)
         assert calibrate_if_due(cast("MultiModalEncoder", encoder), store, alone_here)
-        return flat(store.scoring().constants)
+        return flat(store.calibrations.scoring().constants)
 
     first, again, other = Counting(""), Counting(""), Counting("query: ")
     assert reading(first) == reading(again) != reading(other)
@@ -157,9 +157,9 @@ def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
 def test_what_the_model_ships_can_be_restored(store: VectorStore) -> None:
     bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
     calibrate(bundle, store)
-    assert store.scoring().constants != SHIPPED
+    assert store.calibrations.scoring().constants != SHIPPED
     found = calibrate(bundle, store, shipped=True)
-    assert store.scoring().constants == SHIPPED
+    assert store.calibrations.scoring().constants == SHIPPED
     assert found["calibration"]["source"] == "shipped"
     with pytest.raises(InputError, match="ships no constants"):
         calibrate(ENCODER, store, shipped=True)
@@ -183,21 +183,21 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert not calibrate_if_due(ENCODER, store, not_alone)
     with alone_here():
         assert not calibrate_if_due(ENCODER, store, alone_here)
-    assert store.scoring().constants == {}
+    assert store.calibrations.scoring().constants == {}
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.scoring().constants) == {TEXT, IMAGE}
+    assert set(store.calibrations.scoring().constants) == {TEXT, IMAGE}
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=199, image=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=200)
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.scoring().constants) == {TEXT, IMAGE, AUDIO}
-    before = store.stored_calibration().about["modalities"]["audio"]
+    assert set(store.calibrations.scoring().constants) == {TEXT, IMAGE, AUDIO}
+    before = store.calibrations.current().about["modalities"]["audio"]
     fill(store, audio=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=2000)
     assert calibrate_if_due(ENCODER, store, alone_here)
-    after = store.stored_calibration().about["modalities"]["audio"]
+    after = store.calibrations.current().about["modalities"]["audio"]
     assert (before["n_segments"], after["n_segments"]) == (200, 2000)
 
 
@@ -213,7 +213,7 @@ def test_a_bundles_store_is_measured_again_once_half_of_it_is_new_or_gone() -> N
     fill(store, text=400, image=49, audio=60)
     assert calibrate_if_due(bundle, store, alone_here)
     measured = calibrate(bundle, store, dry_run=True)["measured"]["text"]["mu"]
-    state = store.stored_calibration()
+    state = store.calibrations.current()
     for kind in (IMAGE, AUDIO):  # few, and no higher
         assert state.constants[kind] == constants[kind]
     assert state.constants[TEXT].mu == pytest.approx((200 * 0.2 + 400 * measured) / 600)
@@ -234,7 +234,7 @@ def test_a_bundles_store_is_measured_again_once_half_of_it_is_new_or_gone() -> N
     assert calibrate_if_due(bundle, store, alone_here)
     calibrate(bundle, store, shipped=True)  # somebody prefers these
     assert not calibrate_if_due(bundle, store, alone_here)
-    assert store.scoring().constants == constants
+    assert store.calibrations.scoring().constants == constants
 
 
 def test_a_store_that_fails_does_not_fail_what_was_ingested(
@@ -257,15 +257,15 @@ def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> N
     fill(store, text=200, image=200)
     encoder = cast("MultiModalEncoder", ENCODER)
     IngestPipeline(encoder, store, calibrate=False).calibrate_if_due()
-    assert store.scoring().constants == {}
+    assert store.calibrations.scoring().constants == {}
     pipeline = IngestPipeline(encoder, store)
     pipeline.calibrate_if_due()
-    assert set(store.scoring().constants) == {TEXT, IMAGE}
+    assert set(store.calibrations.scoring().constants) == {TEXT, IMAGE}
     fill(store, audio=200)
     pipeline.calibrate_if_due()  # a minute has not passed
-    assert set(store.scoring().constants) == {TEXT, IMAGE}
+    assert set(store.calibrations.scoring().constants) == {TEXT, IMAGE}
     IngestPipeline(encoder, store).calibrate_if_due()
-    assert set(store.scoring().constants) == {TEXT, IMAGE, AUDIO}
+    assert set(store.calibrations.scoring().constants) == {TEXT, IMAGE, AUDIO}
 
 
 def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
@@ -277,14 +277,14 @@ def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
     assert AUDIO not in best_kinds(store)
     fill(store, audio=40)
     assert calibrate_if_due(encoder, store, alone_here)
-    state = store.stored_calibration()
+    state = store.calibrations.current()
     assert {kind: state.constants[kind] for kind in constants} == constants
     assert state.about["source"] == "shipped"
     assert 3 < best_kinds(store).count(AUDIO) < 40
     assert not calibrate_if_due(encoder, store, alone_here)
     fill(store, audio=400)
     assert calibrate_if_due(encoder, store, alone_here)
-    assert store.stored_calibration().about["modalities"]["audio"]["n_segments"] == 400
+    assert store.calibrations.current().about["modalities"]["audio"]["n_segments"] == 400
 
 
 def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> None:
@@ -305,7 +305,7 @@ def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> No
     store.recalibrate(before, {"source": "measured"})
     assert engine.space().calibration == before
     assert calibrate_if_due(encoder, store, alone_here)
-    assert engine.space().share == store.stored_calibration().constants[TEXT].share == 0.8
+    assert engine.space().share == store.calibrations.current().constants[TEXT].share == 0.8
     assert not calibrate_if_due(encoder, store, alone_here)
     wider = {**now, IMAGE: Calibration(0.0, 0.2)}  # of the model's next version
     made.space = replace(made.space, calibration=wider)
@@ -314,5 +314,5 @@ def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> No
     assert engine.space().calibration[IMAGE].c == 0.2
     assert not calibrate_if_due(encoder, store, alone_here)
     calibrate(encoder, store)
-    assert store.stored_calibration().constants[TEXT].share == 0.8
+    assert store.calibrations.current().constants[TEXT].share == 0.8
     engine.close()

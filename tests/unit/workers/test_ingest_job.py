@@ -121,7 +121,7 @@ def test_a_changed_file_replaces_what_it_held(
     job.run(paths)
     assert locations(store) == ["a.txt", "b.txt"]
     query = job.encoder.encode_multimodal(text=["cats"])["text"]
-    snippets = {hit.snippet for hit in store.search(query, TEXT, 10)[0]}
+    snippets = {hit.snippet for hit in store.search(query, [TEXT], 10)[0]}
     assert snippets == {"About ships.", "About dogs."}
 
 

@@ -24,7 +24,7 @@ from encoder.types import TEXT, Embeddings, Item
 from ingest import IngestConfig, isolate
 from ingest.types import Asset, Segment
 from search.errors import StoreUnavailableError
-from search.store.calibrated import StoredCalibration
+from search.store.calibrated import Calibrations, StoredCalibration
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.faults.tiny_worker import TinyEncoder
@@ -167,13 +167,14 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(
 def test_a_calibration_that_fails_costs_no_file(
     encoder: MultiModalEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Away(MemoryStore):
-        def stored_calibration(self, space: str = "") -> StoredCalibration:
-            if self.count():
-                raise StoreUnavailableError("The store is away.")
-            return super().stored_calibration(space)
+    def away(_: str) -> StoredCalibration:
+        if store.count():
+            raise StoreUnavailableError("The store is away.")
+        return StoredCalibration()
 
-    job = pipeline(encoder, Away(encoder.embed_dim))
+    store = MemoryStore(encoder.embed_dim)
+    store.calibrations = Calibrations("", away)
+    job = pipeline(encoder, store)
     report = job.run(notes(tmp_path, 2))
     assert (report.ingested, report.failures) == (2, [])
     assert "The store is away." in caplog.text

@@ -115,7 +115,8 @@ def test_the_articles_four_lines(
     "wrong",
     [
         {"config": "int8", "bits": 4.0}, {"bits": 4.0, "max_loss": 0.1}, {"config": "int7"},
-        {"budget": "a lot"}, {"bits": 4.0, "keep": {"body": "fp16"}},
+        {"budget": "a lot"}, {"bits": 99}, {"bits": 1}, {"bits": "4"},
+        {"bits": 4.0, "keep": {"body": "fp16"}},
     ],
 )  # fmt: skip
 def test_wrong_limits_are_reported_before_anything_is_measured(
@@ -189,3 +190,9 @@ def test_a_model_in_training_stays_there_with_its_own_tensors() -> None:
     assert quantized.facts.loss < 0.01, "dropout and batch norm ran as in training"
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("model", ["resnet50", None, nn.Linear])
+def test_what_is_no_model_is_refused(model: nn.Module) -> None:
+    with pytest.raises(InputError, match=r"model: got a \w+. Expected a torch.nn.Module"):
+        Quantizer(model)

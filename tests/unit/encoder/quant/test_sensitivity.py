@@ -247,6 +247,14 @@ def test_what_is_saved_can_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_notebook_shows_the_table_and_the_plot() -> None:
+    report = make_report()
+    html = report._repr_html_()
+    assert all(name in html for name in (*report.layers, "int4"))
+    assert html.rstrip().endswith("</svg>")
+
+
+@pytest.mark.slow
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     from PIL import Image
 

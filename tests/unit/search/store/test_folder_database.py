@@ -136,7 +136,7 @@ def test_a_filter_outlasts_the_deletion_of_the_last_assets(
     for _ in range(3):
         store.write(*corpus(1))
         assert [store.count(filter) for filter in filters] == [20, 20, 20]
-    assert len(store.search(vectors(1), IMAGE, 90, filter=filters[2])[0]) == 3 * 7
+    assert len(store.search(vectors(1), [IMAGE], 90, filter=filters[2])[0]) == 3 * 7
 
 
 def test_who_sweeps_waits_for_who_is_writing(store: FolderStore) -> None:
@@ -149,7 +149,7 @@ def test_who_sweeps_waits_for_who_is_writing(store: FolderStore) -> None:
             with pytest.raises(TimeoutError):
                 swept.result(0.2)
         swept.result(30)
-    assert len(other.search(vectors(1), IMAGE, 20)[0]) == 6
+    assert len(other.search(vectors(1), [IMAGE], 20)[0]) == 6
     assert other.check(lambda *_: None).wrong == {}
     other.close()
 

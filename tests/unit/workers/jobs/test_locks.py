@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 
+from search.errors import StoreBusyError
 from search.store.locks import stripe_of
 from workers.jobs import leases as locks
 from workers.jobs.board import JobBoard
@@ -52,6 +53,20 @@ def test_a_content_is_held_by_one_and_freed_by_death(
     board.link.redis.set(f"anymodal:lock:{mine[1]}", "a worker that died", px=500)
     enter()
     assert board.link.redis.keys("anymodal:lock:*") == []
+
+
+def test_a_writer_whose_lock_ran_out_is_told(url: str) -> None:
+    """As one that stood still for longer than its lease, while another wrote."""
+    board = JobBoard(url, lease_s=1)
+
+    def write_late() -> None:
+        with board.locks.writers.of(["a"]):
+            [name] = board.link.redis.keys("anymodal:lock:*")
+            board.link.redis.set(name, "another worker", px=600)
+            time.sleep(0.6)  # until it was to be renewed
+
+    with pytest.raises(StoreBusyError, match="ran out"):
+        write_late()
 
 
 def test_whole_waits_for_some_while_others_come_and_go(board: JobBoard, url: str) -> None:
