@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.errors import OutsideError
 from search.filters import And, Compare, Filter, Under, leaves, matches
@@ -29,7 +28,7 @@ from search.lexical.index import MAX_FOUND, FoundText
 from search.lexical.names import text_of
 from search.lexical.rarity import Frequencies
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration
+from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants, StoredCalibration
 from search.store.name_index import KeepsNames
 from search.store.overview import MOST_READ, Dated, Facets, Order, Overviewing, counted
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -55,7 +54,9 @@ class Visible:
         self._hides_locations = _compares_paths(within)
         self.lanes, self.locks = store.lanes, store.locks
         self.check_writable, self.catch_up = store.check_writable, store.catch_up
-        self.scoring, self.ping = store.scoring, store.ping
+        self.ping = store.ping
+        self._states: dict[str, tuple[StoredCalibration, StoredCalibration]] = {}
+        self.calibrations = Calibrations(store.lanes.home.fingerprint, self._calibration)
         self._sizes: dict[Modality, int] = {}
         self._measure_at_s = 0.0
 
@@ -131,10 +132,13 @@ class Visible:
         share = self.count() / n_measured if n_measured == _MOST_MEASURED else 1.0
         return {modality: round(n * share) for modality, n in counts.items() if n}
 
-    def stored_calibration(self, space: str = "") -> StoredCalibration:
+    def _calibration(self, space: str) -> StoredCalibration:
         """The whole store's, without what it was measured on."""
-        state = self._store.stored_calibration(space)
-        return replace(state, about={"source": state.about["source"]})
+        state = self._store.calibrations.current(space)
+        if space not in self._states or self._states[space][0] is not state:
+            about = {"source": state.about.get("source", "none")}
+            self._states[space] = state, replace(state, about=about)
+        return self._states[space][1]
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         return self._store.embeddings(asset_id) if self.assets([asset_id]) else []
@@ -152,32 +156,16 @@ class Visible:
     def search(
         self,
         queries: Embeddings,
-        modality: Modality,
+        modalities: Collection[Modality],
         limit: int,
         *,
-        by: Calibration = UNCALIBRATED,
+        by: Constants = NO_CONSTANTS,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         narrowed = self._narrowed(filter)
         return self._store.search(
-            queries, modality, limit, by=by, asset_ids=asset_ids, filter=narrowed
-        )
-
-    def search_mixed(
-        self,
-        query: Embeddings,
-        modalities: Collection[Modality],
-        limit: int,
-        *,
-        by: Mapping[Modality, Calibration],
-        shift: float = 1.0,
-        asset_ids: Collection[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        narrowed = self._narrowed(filter)
-        return self._store.search_mixed(
-            query, modalities, limit, by=by, shift=shift, asset_ids=asset_ids, filter=narrowed
+            queries, modalities, limit, by=by, asset_ids=asset_ids, filter=narrowed
         )
 
     def lexical(
