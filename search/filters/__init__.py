@@ -17,7 +17,6 @@ from search.filters.tree import (
     Or,
     Under,
     asks_for_paths,
-    leaves,
     within,
 )
 
@@ -32,7 +31,6 @@ __all__ = [
     "Under",
     "asks_for_paths",
     "compile_filter",
-    "leaves",
     "matches",
     "may_match",
     "parse_filter",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TypeAlias
@@ -190,28 +190,21 @@ class Under:
 Filter: TypeAlias = And | Or | Not | Compare | Under
 
 
-def leaves(filter: Filter) -> Iterator[Compare | Under]:
-    """All comparisons of a filter."""
-    match filter:
-        case And(parts) | Or(parts):
-            for operand in parts:
-                yield from leaves(operand)
-        case Not(operand):
-            yield from leaves(operand)
-        case leaf:
-            yield leaf
-
-
-def asks_for_paths(filter: Filter) -> bool:
-    """Whether a filter compares whole paths anywhere.
+def asks_for_paths(filter: Filter, *, inside: bool = False) -> bool:
+    """Whether a filter compares whole paths anywhere; with ``inside``, those in folders count, too.
 
     >>> asks_for_paths(Not(Compare("path", Operator.PREFIX, "/srv/")))
     True
     """
-    return any(
-        isinstance(leaf, Compare) and kind_of(leaf.field) is FieldKind.PATHS
-        for leaf in leaves(filter)
-    )
+    match filter:
+        case And(parts) | Or(parts):
+            return any(asks_for_paths(operand, inside=inside) for operand in parts)
+        case Not(part):
+            return asks_for_paths(part, inside=inside)
+        case Compare():
+            return kind_of(filter.field) is FieldKind.PATHS
+        case Under():
+            return inside
 
 
 def within(filter: Filter, folders: tuple[str, ...]) -> Filter:

@@ -21,8 +21,7 @@ import numpy as np
 
 from encoder.types import TEXT, Embeddings, Modality
 from search.errors import OutsideError
-from search.filters import And, Compare, Filter, Under, leaves, matches
-from search.filters.tree import FieldKind, kind_of
+from search.filters import And, Filter, asks_for_paths, matches
 from search.lexical.analysis import terms
 from search.lexical.index import MAX_FOUND, FoundText
 from search.lexical.names import text_of
@@ -51,7 +50,7 @@ class Visible:
 
     def __init__(self, store: VectorStore, within: Filter) -> None:
         self._store, self.within = store, within
-        self._hides_locations = _compares_paths(within)
+        self._hides_locations = asks_for_paths(within, inside=True)
         self.lanes, self.locks = store.lanes, store.locks
         self.check_writable, self.catch_up = store.check_writable, store.catch_up
         self.ping = store.ping
@@ -84,7 +83,7 @@ class Visible:
         return (row for row in map(self._seen, rows) if row)
 
     def _tells_of_locations(self, filter: Filter | None) -> bool:
-        return bool(self._hides_locations and filter and _compares_paths(filter))
+        return bool(self._hides_locations and filter and asks_for_paths(filter, inside=True))
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         rows = self._all_seen(self._store.assets(asset_ids).values())
@@ -221,11 +220,13 @@ class Visible:
         stored = self._store.assets(ids)
         for asset_id in ids:
             before, after = stored.get(asset_id), rows.get(asset_id)
-            if (before and not self._seen(before)) or (after and self._seen(after) != after):
+            seen = self._seen(after) if after else None
+            is_whole = after is None or (seen and len(seen.locations) == len(after.locations))
+            if (before and not self._seen(before)) or not is_whole:
                 raise outside(asset_id)
-        self._store.write(
-            [_with_hidden(row, self._hidden(stored, row)) for row in assets], segments
-        )
+        every = [[*row.locations, *self._hidden(stored, row)] for row in assets]
+        whole = [replace(row, locations=uris) for row, uris in zip(assets, every, strict=True)]
+        self._store.write(whole, segments)
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         stored = self._store.assets(asset_ids)
@@ -291,16 +292,4 @@ def outside(name: str) -> OutsideError:
     return OutsideError(
         f"{name} would lie outside of what this key may see.",
         "Give it tags or metadata that the key's filter lets through, or use another key.",
-    )
-
-
-def _with_hidden(row: AssetRow, hidden: Sequence[str]) -> AssetRow:
-    return replace(row, locations=[*row.locations, *hidden]) if hidden else row
-
-
-def _compares_paths(filter: Filter) -> bool:
-    return any(
-        isinstance(leaf, Under)
-        or (isinstance(leaf, Compare) and kind_of(leaf.field) is FieldKind.PATHS)
-        for leaf in leaves(filter)
     )
