@@ -79,6 +79,8 @@ class AnymodalError(Exception):
 
     retryable = False
     """Whether the same call may succeed later, unchanged (an unreachable store, a timeout)."""
+    failing = ""
+    """What does not answer, for readers who may not see where it is."""
 
     def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(problem, remedy)
@@ -120,12 +122,14 @@ class ModelUnavailableError(ModelError):
     """The server of a model does not answer, or has too much to do; whatever it is asked."""
 
     retryable = True
+    failing = "server of a model"
 
 
 class ModelTimeoutError(ModelError):
     """The server of a model broke off, or took too long; what it was asked may be the cause."""
 
     retryable = True
+    failing = "server of a model"
 
 
 class BundleError(ModelError):

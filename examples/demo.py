@@ -19,7 +19,7 @@ from encoder.types import Item
 from examples.queries import QUERIES, DemoQuery
 from examples.samples import make_samples
 from search import Hit, Query, SearchEngine, SearchResult, open_store
-from workers.cli.output import hits_table, latency_line
+from workers.cli.output import hit_lines, latency_line
 
 HOME = Path(".demo")
 MEDIA, STORE = HOME / "media", HOME / "store"
@@ -97,7 +97,9 @@ def items_of(query: DemoQuery) -> list[Item]:
 
 def show(screen: Console, query: DemoQuery, result: SearchResult) -> None:
     """One query's hits and the time of each stage."""
-    screen.print(hits_table(result.hits, query.title))
+    screen.print(f"[bold underline]{query.title}[/]")
+    for line in hit_lines(result.hits):
+        screen.print(line)
     screen.print(f"[dim]{latency_line(result.latency_s)}[/]\n")
 
 

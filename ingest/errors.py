@@ -9,6 +9,7 @@ class DecoderProcessError(AnymodalError):
     """The process that decodes files cannot be started."""
 
     retryable = True
+    failing = "process that decodes files"
 
 
 class RefusedLinkError(MediaError):

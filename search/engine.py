@@ -15,34 +15,27 @@ from cachetools import LRUCache
 from encoder.errors import AnymodalError, InputError, ModelTimeoutError, ModelUnavailableError
 from encoder.registry import registered_modalities
 from encoder.space import Space
-from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Embeddings, Modality
+from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Modality
 from search.errors import NotFoundError
 from search.filters import Filter
 from search.lanes import Lanes, SearchedLane, Sizes
 from search.latency import LatencyTracker
+from search.listing import Chosen, Listing
 from search.query.deadline import Deadline, StageProgress
-from search.query.pages import Reached, check_cursor, read_page
+from search.query.pages import check_cursor, read_page
 from search.query.planner import QueryPlan, plan
 from search.query.query import Query, Term
 from search.query.query_encoder import QueryEncoder
-from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
 from search.ranking.explain import explain_hit, explain_query
 from search.ranking.fusion import content_of, fuse_terms
-from search.ranking.grouping import Group, diversify
+from search.ranking.grouping import Group
 from search.ranking.hits import hit_of, shown_location
-from search.ranking.pools import Pool
 from search.ranking.request import LaneQuery, Request, leaning
-from search.ranking.second_look import Reranker, question_of, rerank
-from search.ranking.verdict import (
-    Verdict,
-    Weighed,
-    judge,
-    threshold_among,
-    value_of,
-)
+from search.ranking.second_look import Reranker, question_of
+from search.ranking.verdict import Verdict, threshold_among
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
 from search.store.visible import visible
@@ -53,8 +46,6 @@ from search.understanding.understand import MAX_CHARS, reads, understand
 
 _THREADS = 16
 _MOST_WITHIN = 64
-# The most hits of earlier pages that the diversity of a page takes into account.
-_MAX_REMEMBERED = 200
 
 
 class SearchEngine:
@@ -154,30 +145,19 @@ class SearchEngine:
                 limit = f"{MAX_CHARS:,} characters"
                 progress.warn(f"Dates and places were not read in texts of more than {limit}.")
         request = self._prepare(query, evidence, progress)
-        finder = Finder(request, self.store, self._threads)
-        pools = finder.find()
-        groups, follows = self._page(pools, request)
-        if question and self._reranker:
-            with progress.stage("rerank"):
-                groups = rerank(groups, question, self._reranker, progress.deadline.check)
-        verdict = self._judge(groups, request)
-        hits = self._hits(groups, finder, request)
-        if query.sort:
-            hits = sort_hits(hits, query.sort)
-        shots = [shot for group in groups for shot in group.shots]
-        depth = max((shot.rank for shot in shots), default=0)
-        reached = Reached(depth, verdict.best, verdict.last, verdict.is_over)
-        cursor = request.page.cursor((shot.key for shot in shots), reached) if follows else ""
-        explained = explain_query(request, finder.n_seen) if query.explain else None
-        latency_s = progress.timer.latency_s()
+        listing = Listing(request, self.store, self._lanes, self._threads)
+        chosen = listing.page(question, self._reranker)
+        explanations = self._explain(chosen, listing, request) if query.explain else []
+        hits = self._hits(chosen, explanations, request)
         result = SearchResult(
             hits,
-            latency_s,
-            cursor,
-            explained,
+            progress.timer.latency_s(),
+            chosen.cursor(request),
+            explain_query(request, chosen.finder.n_seen) if query.explain else None,
             evidence.understood,
             progress.warnings,
             judged=request.verdict is not None,
+            total=chosen.total,
         )
         self.latency.record(result.latency_s)
         return result
@@ -224,7 +204,8 @@ class SearchEngine:
                         self._threads, self._sizes.among, query.filter, asked
                     )
                     threshold = threshold_among(n_segments)
-                    verdict = Verdict(threshold, *page.reached[1:])
+                    _, best, last, _, is_over = page.reached
+                    verdict = Verdict(threshold, best, last, is_over)
         return Request(
             query=query,
             plan=planned,
@@ -258,7 +239,7 @@ class SearchEngine:
             except NotFoundError as error:
                 refusals.append(error)
             except (ModelUnavailableError, ModelTimeoutError) as error:
-                progress.warn(f"{lane.encoder.model} does not answer.")
+                progress.warn(f"{lane.encoder.model} does not answer. {error.remedy}")
                 refusals.append(error)
         if not encoded:
             raise refusals[0]
@@ -283,78 +264,19 @@ class SearchEngine:
         """The space of texts, with the constants of all modalities as the stores have them."""
         return self._lanes.space()
 
-    def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
-        """The hits of a page, and whether there is a next one."""
-        groups = [group for pool in pools for group in self._choose(pool, request)]
-        if not request.query.diversity:
-            groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
-        return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
-
     def _levels(self, asked: Mapping[Modality, LaneQuery]) -> dict[Modality, float]:
         """What a question scores on foreign texts in each lane that has a bank of them."""
         foreign = {modality: self._lanes.lane(modality).foreign() for modality in asked}
         return {m: scores.level(asked[m].fused) for m, scores in foreign.items() if scores}
 
-    def _judge(self, groups: Sequence[Group], request: Request) -> Verdict:
-        """Say of each hit of a page how probable it is, and whether the list ended before it."""
-        if request.verdict is None:
-            return Verdict(0.0)
-        by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
-        with request.progress.stage("judge"):
-            rows = self._vectors(by_key, request.progress.deadline)
-            foreign = {m: self._lanes.lane(m).foreign() for m in set(by_key.values())}
-            for group, row in zip(groups, rows, strict=True):
-                segment = group.best.segment
-                level = request.levels[segment.modality]
-                scores = foreign[segment.modality]
-                by_chance = scores.by_chance(level, row, segment) if scores else 0.0
-                group.value = value_of(group.best, by_chance)
-            weighed = [Weighed(group.value or 0.0, group.best, group.reranked) for group in groups]
-            judged, verdict = judge(weighed, request.verdict)
-            for group, judgement in zip(groups, judged, strict=True):
-                for shot in group.shots:
-                    shot.probability, shot.weak = judgement
-        return verdict
-
-    def _choose(self, pool: Pool, request: Request) -> list[Group]:
-        """The hits of a share: the best, or the best that differ from each other."""
-        limit, diversity = pool.share.limit, request.query.diversity
-        if not diversity or not pool.groups:
-            return pool.groups[:limit]
-        earlier = pool.shown[:_MAX_REMEMBERED]
-        groups = sorted([*pool.groups, *earlier], key=lambda group: -group.best.score)
-        known_keys = {group.key for group in earlier}
-        with request.progress.stage("fetch"):
-            segments = [group.best.segment for group in groups]
-            by_key = {segment.segment_id: segment.modality for segment in segments}
-            rows = self._vectors(by_key, request.progress.deadline)
-        with request.progress.stage("fuse"):
-            order = diversify(
-                [group.best.score for group in groups],
-                self._lanes.joined(list(by_key.values()), rows),
-                limit,
-                diversity,
-                [index for index, group in enumerate(groups) if group.key in known_keys],
-            )
-        return [groups[index] for index in order]
-
-    def _vectors(self, by_key: Mapping[str, Modality], deadline: Deadline) -> list[Embeddings]:
-        """The rows with these keys and modalities; zeros for those deleted in the meantime."""
-        vectors = deadline.wait(self._threads, self.store.vectors, list(by_key))
-        return [
-            vectors[key]
-            if key in vectors
-            else np.zeros(self._lanes.lane(modality).encoder.space.embed_dim, np.float32)
-            for key, modality in by_key.items()
-        ]
-
-    def _hits(self, groups: Sequence[Group], finder: Finder, request: Request) -> list[Hit]:
-        explanations = self._explain(groups, request) if request.query.explain else []
+    def _hits(
+        self, chosen: Chosen, explanations: Sequence[Explanation], request: Request
+    ) -> list[Hit]:
         hits = []
         with request.progress.stage("fetch"):
-            for group, explanation in zip_longest(groups, explanations):
-                stack = [self._hit(shot, finder, request) for shot in group.stack]
-                hit = self._hit(group, finder, request)
+            for group, explanation in zip_longest(chosen.groups, explanations):
+                stack = [self._hit(shot, chosen.finder, request) for shot in group.stack]
+                hit = self._hit(group, chosen.finder, request)
                 if explanation or stack:
                     hit = replace(hit, explanation=explanation, stack=stack)
                 hits.append(hit)
@@ -364,18 +286,13 @@ class SearchEngine:
         row = finder.pools.row(group)
         return hit_of(group, row, shown_location(row.locations), request.plan.words)
 
-    def _explain(self, groups: Sequence[Group], request: Request) -> list[Explanation]:
-        if not groups:
+    def _explain(self, chosen: Chosen, listing: Listing, request: Request) -> list[Explanation]:
+        if not chosen.groups:
             return []
         with request.progress.stage("explain"):
-            by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
-            embeddings = self._vectors(by_key, request.progress.deadline)
-            return [
-                explain_hit(group, rank, embedding, request)
-                for rank, (group, embedding) in enumerate(
-                    zip(groups, embeddings, strict=True), len(request.page.shown) + 1
-                )
-            ]
+            embeddings = listing.vectors(chosen.groups)
+            groups_ranked = zip(chosen.groups, chosen.ranks, embeddings, strict=True)
+            return [explain_hit(*ranked, request) for ranked in groups_ranked]
 
 
 def _encoded_by(

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from encoder.errors import AnymodalError, DiskError
+
+if TYPE_CHECKING:
+    from search.types import ScoredSegment
 
 
 class StoreError(AnymodalError):
@@ -13,6 +19,7 @@ class StoreUnavailableError(StoreError):
     """The store does not answer; the same call may succeed later."""
 
     retryable = True
+    failing = "vector store"
 
 
 class StoreGoneError(StoreError):
@@ -79,9 +86,13 @@ class OutsideError(AnymodalError):
 
 
 class IndexNotReadyError(StoreError):
-    """An index is still being read, or missing; a search goes on without it and says so."""
+    """An index is still being read, or missing; a search goes on without it and says so.
+
+    ``hits`` is what it found before its last changes, if it was read before.
+    """
 
     retryable = True
+    hits: Sequence[ScoredSegment] | None = None
 
 
 class TimeLimitError(AnymodalError):

@@ -214,7 +214,8 @@ class SearchResult:
     ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
     what the query became, if it asked for that; ``understood`` what was read from its words;
     ``warnings`` what the answer lacks, such as words of an index that is still being read.
-    ``judged`` says whether hits have probabilities: those of questions in words have.
+    ``judged`` says whether hits have probabilities: those of questions in words have. ``total`` is
+    how many hits the list has that are not weak, on all pages; None if that is not known.
     """
 
     hits: Sequence[Hit]
@@ -224,6 +225,7 @@ class SearchResult:
     understood: Sequence[Understood] = ()
     warnings: Sequence[str] = ()
     judged: bool = True
+    total: int | None = None
 
 
 def as_json(result: SearchResult) -> dict[str, Any]:
@@ -235,6 +237,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
         "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
         "judged": result.judged,
+        "total": result.total,
         "latency_s": dict(result.latency_s),
     }
 

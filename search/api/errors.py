@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import (
@@ -13,7 +15,6 @@ from encoder.errors import (
     InputError,
     MediaError,
     MediaLimitError,
-    ModelError,
     UnsupportedMediaError,
 )
 from search.errors import (
@@ -22,7 +23,6 @@ from search.errors import (
     OutsideError,
     OverloadedError,
     ReadOnlyStoreError,
-    StoreError,
     StoreGoneError,
     TimeLimitError,
     TooCostlyError,
@@ -79,6 +79,8 @@ class RateLimitError(AnymodalError):
 
 logger = logging.getLogger(__name__)
 
+PATHS = "paths"
+"""The scope of this machine's user without a key; no key has it."""
 _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (NotFoundError, 404),
     (InputError, 422),
@@ -103,6 +105,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (StoreGoneError, 503),
 )
 _GONE = "Ask the operator to put them back, or to restart the server with a new, empty store."
+_NOT_NOW = "The server cannot do this now."
 _RETRY_AFTER_S = 1
 _NOT_FIELDS = ("body", "path", "str", "FilePart")  # pydantic's, not in the request
 
@@ -112,11 +115,18 @@ def status_of(error: Exception) -> int:
     for error_class, status in _STATUS:
         if isinstance(error, error_class):
             return status
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return 503
     return 503 if isinstance(error, AnymodalError) and error.retryable else 500
 
 
-def body_of(error: Exception) -> dict[str, Any]:
-    """The body of an error response; errors within the server are not described."""
+def body_of(error: Exception, *, in_full: bool = False) -> dict[str, Any]:
+    """The body of an error response; errors within the server are not described.
+
+    ``in_full``: its reader may see the addresses of what does not answer.
+    """
+    if isinstance(error, OSError) and status_of(error) == 503:
+        return _body("OverloadedError", "Too many files are open at once.", "Try again later.")
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "See its log.")
     error_type = type(error).__name__
@@ -130,20 +140,16 @@ def body_of(error: Exception) -> dict[str, Any]:
         return _body(
             error_type, "The server cannot write to its disk.", "Ask its operator to check the log."
         )
-    if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses
-        return _body(error_type, f"The {_away(error)} does not answer.", "Try again later.")
+    is_away = status_of(error) == 503 and not isinstance(error, OverloadedError)
+    if is_away and not in_full:  # holds addresses
+        problem = f"The {error.failing} does not answer." if error.failing else _NOT_NOW
+        return _body(error_type, problem, "Try again later.")
     if not isinstance(error, InputError):
         return _body(error_type, error.problem, error.remedy)
     field = as_sent(error.argument)
     return _body(
         error_type, field + error.problem.removeprefix(error.argument), error.remedy, field
     )
-
-
-def _away(error: AnymodalError) -> str:
-    if isinstance(error, ModelError):
-        return "server of a model"
-    return "vector store" if isinstance(error, StoreError) else "broker"
 
 
 def as_sent(argument: str) -> str:
@@ -155,14 +161,14 @@ def as_sent(argument: str) -> str:
     return "query" if argument == "query.items" else argument.removeprefix("query.")
 
 
-def error_answer(error: Exception, *, joined: bool = False) -> JSONResponse:
+def error_answer(error: Exception, *, joined: bool = False, in_full: bool = False) -> JSONResponse:
     """The complete response to an error, including pydantic's."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):
         status, body = 422, invalid_body(error.errors()[0])
     else:
-        status, body = status_of(error), body_of(error)
+        status, body = status_of(error), body_of(error, in_full=in_full)
     if joined:
         fault = body["error"]
         fault["message"] = f"{fault['message']} {fault['remedy']}".rstrip()
@@ -186,10 +192,15 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
 
 
-async def _on_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
     if status_of(error) == 500:
         logger.error("A request failed", exc_info=error)
-    return error_answer(error)
+    return error_answer(error, in_full=sees_paths(getattr(request.state, "scopes", ())))
+
+
+def sees_paths(scopes: Collection[str]) -> bool:
+    """Whether a sender with these scopes may know where files of this server are."""
+    return not {"admin", PATHS}.isdisjoint(scopes)
 
 
 def _retry_after_s(error: Exception) -> int:

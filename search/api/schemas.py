@@ -120,11 +120,12 @@ class SearchRequest(Strict):
     ]
     modalities: list[str] = Field([], max_length=16, description="Kinds to return; all if empty.")
     limit: int = Field(10, ge=1, le=1000)
-    filter: dict[str, Any] | None = None
+    filter: dict[str, Any] | str | None = Field(
+        None, description="A condition, or one in words such as `rating >= 4`."
+    )
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
-    mix: Literal["score"] = Field("score", description="The only order of several kinds.")
     moments: int = Field(3, ge=0, le=20, description="Further segments to return per asset.")
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None
@@ -134,8 +135,10 @@ class SearchRequest(Strict):
     sort: str = Field(
         "",
         max_length=40,
-        description="Sort a page's hits by a field such as `taken`; `-taken`: latest first.",
+        description="Sort all strong hits of the list, on all pages, by `date`, `name` or a field "
+        "such as `taken`; `-taken`: latest first. A list that nothing ends is sorted page by page.",
     )
+    count: bool = Field(False, description="Count the strong hits of the whole list: `total`.")
     rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
     stacks: bool = Field(True, description="Return nearly identical photos as one hit.")
     understand: bool | list[Reading] = Field(
@@ -217,11 +220,17 @@ class SearchAnswer(BaseModel):
     next_cursor: str
     explain: dict[str, Any] | None = None
     understood: list[UnderstoodOut] = []
-    warnings: list[str] = Field([], description="What is missing from the answer.")
+    warnings: list[str] = Field(
+        [],
+        description="What is missing from the answer, and what the filter names and no file has.",
+    )
     judged: bool = Field(
         True,
         description="False for media, stored files, negative terms, and dates or places alone: "
         "hits are only ranked.",
+    )
+    total: int | None = Field(
+        None, description="How many hits of the whole list are not weak; null if not known."
     )
     said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
     after_speech_ms: float | None = Field(
@@ -267,6 +276,22 @@ class AssetOut(BaseModel):
     thumbnail_url: str
 
 
+class PassageOut(BaseModel):
+    """A passage of a file, without what the one before has of it."""
+
+    segment_id: str
+    text: str
+    place: dict[str, str | int | float] = {}
+
+
+class PassagesAnswer(BaseModel):
+    """Some passages of a file, in its order: from the place `start` on, of `total`."""
+
+    passages: list[PassageOut]
+    start: int
+    total: int
+
+
 class SloOut(BaseModel):
     """Whether searches meet the latency target that was set."""
 
@@ -293,6 +318,7 @@ class AssetsAnswer(BaseModel):
     assets: list[AssetOut]
     next_cursor: str
     sort: Literal["id", "newest", "oldest", "added"] = "id"
+    warnings: list[str] = Field([], description="What the filter names and no file has.")
 
 
 class RefusedOut(BaseModel):

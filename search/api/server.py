@@ -10,6 +10,8 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
+from encoder.system.signals import on_signals
+
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
@@ -50,11 +52,9 @@ def serve(
 
     sys.setswitchinterval(_SWITCH_S)
     server = server_for(app, config)
-    # uvicorn installs its own handlers for as long as it runs, and afterwards raises again the
-    # signals that it has caught: by then, handlers that do not end the process must be in place.
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, stop)
-    server.handle_exit = stop  # type: ignore[assignment, method-assign]
+    # uvicorn installs its own handlers for as long as it runs.
+    wake = on_signals(stop, signal.SIGTERM, signal.SIGINT)
+    server.handle_exit = wake  # type: ignore[assignment, method-assign]
     with listening_socket(config.host, config.port) as listener:
         host = f"[{config.host}]" if ":" in config.host else config.host
         on_listening(f"http://{host}:{listener.getsockname()[1]}")

@@ -149,7 +149,9 @@ class AsyncAnymodal:
         """Embeddings [n, embed_dim] of texts, or of objects such as ``{"image": BASE64}``."""
         return await self._send(calls.embeddings(inputs, input_type))
 
-    async def assets(self, filter: Mapping[str, Any] | None = None) -> AsyncIterator[AssetOut]:
+    async def assets(
+        self, filter: Mapping[str, Any] | str | None = None
+    ) -> AsyncIterator[AssetOut]:
         """All assets that match a filter, in the order of their ids."""
         cursor = ""
         while True:
@@ -161,12 +163,12 @@ class AsyncAnymodal:
             cursor = page.next_cursor
 
     async def asset_page(
-        self, filter: Mapping[str, Any] | None = None, *, limit: int = 50, cursor: str = ""
+        self, filter: Mapping[str, Any] | str | None = None, *, limit: int = 50, cursor: str = ""
     ) -> AssetsAnswer:
         """A page of assets, in the order of their ids."""
         params: dict[str, str | int] = {"limit": limit, "cursor": cursor}
         if filter:
-            params["filter"] = to_json(filter).decode()
+            params["filter"] = filter if isinstance(filter, str) else to_json(filter).decode()
         read = AssetsAnswer.model_validate_json
         return await self._send(ApiCall("GET", "/v1/assets", read, params))
 

@@ -105,7 +105,7 @@ class SearchOptions(TypedDict, total=False):
     terms: Sequence[Mapping[str, Any]]
     modalities: Sequence[str]
     limit: int
-    filter: Mapping[str, Any]
+    filter: Mapping[str, Any] | str
     quotas: Mapping[str, int]
     score_threshold: float
     group_by: Literal["asset", "segment"]
@@ -118,6 +118,7 @@ class SearchOptions(TypedDict, total=False):
     understand: bool | list[str]
     only: list[str]
     sort: str
+    count: bool
     rerank: bool
     stacks: bool
 

@@ -148,7 +148,7 @@ class Anymodal:
         """Embeddings [n, embed_dim] of texts, or of objects such as ``{"image": BASE64}``."""
         return self._send(calls.embeddings(inputs, input_type))
 
-    def assets(self, filter: Mapping[str, Any] | None = None) -> Iterator[AssetOut]:
+    def assets(self, filter: Mapping[str, Any] | str | None = None) -> Iterator[AssetOut]:
         """All assets that match a filter, in the order of their ids."""
         cursor = ""
         while True:
@@ -159,12 +159,12 @@ class Anymodal:
             cursor = page.next_cursor
 
     def asset_page(
-        self, filter: Mapping[str, Any] | None = None, *, limit: int = 50, cursor: str = ""
+        self, filter: Mapping[str, Any] | str | None = None, *, limit: int = 50, cursor: str = ""
     ) -> AssetsAnswer:
         """A page of assets, in the order of their ids."""
         params: dict[str, str | int] = {"limit": limit, "cursor": cursor}
         if filter:
-            params["filter"] = to_json(filter).decode()
+            params["filter"] = filter if isinstance(filter, str) else to_json(filter).decode()
         read = AssetsAnswer.model_validate_json
         return self._send(ApiCall("GET", "/v1/assets", read, params))
 

@@ -52,7 +52,7 @@ def matches(filter: Filter, row: AssetRow) -> bool:
         case Compare() if kind_of(filter.field) is FieldKind.PATHS:
             return _compare_paths(filter, row.locations)
         case Compare():
-            return _holds(filter, _lookup(filter.field, row))
+            return _holds(filter, value_of(filter.field, row))
         case Under(folders, asked):
             inner = [
                 uri.removeprefix(folder)
@@ -88,7 +88,7 @@ def may_match(filter: Filter, row: AssetRow, is_known: Callable[[str], bool]) ->
             return matches(filter, row) if is_known(filter.field) else None
 
 
-def _lookup(field: str, row: AssetRow) -> Any:
+def value_of(field: str, row: AssetRow) -> Any:
     """The value of a field; None if it is missing."""
     if field in COLUMNS:
         return getattr(row, field)

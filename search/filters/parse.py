@@ -1,16 +1,33 @@
-"""The JSON language of filters. Pure."""
+"""The language of filters: JSON, and conditions as people write them. Pure."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from encoder.errors import InputError
-from search.filters.tree import And, Compare, FieldKind, Filter, Not, Operator, Or, Scalar, kind_of
+from search.filters.tree import (
+    SYMBOLS,
+    And,
+    Compare,
+    FieldKind,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Scalar,
+    kind_of,
+)
 
 MAX_DEPTH = 16
 MAX_CONDITIONS = 256
+_WRITTEN = re.compile(r"([^=!<>]+)(==?|!=|>=|<=|>|<)(.*)", re.DOTALL)
+_SIGNS = {"=": Operator.EQ, "==": Operator.EQ, "!=": Operator.NE}
+_SIGNS |= {sign: operator for operator, sign in SYMBOLS.items()}
+_QUOTES = frozenset("\"'“”„‟«»‹›‘’‚‛「」『』＂＇")
 
 
 def parse_filter(data: Any, where: str = "filter") -> Filter:
@@ -19,7 +36,11 @@ def parse_filter(data: Any, where: str = "filter") -> Filter:
     Args:
         data: ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": {...}}``, or one field with one or
             more operators, which must all hold: ``{"field": "duration_s", "gte": 5, "lt": 60}``.
+            A text is JSON, or one condition as people write it: ``rating >= 4``.
         where: the name of ``data`` in messages.
+
+    >>> parse_filter("language = “en”")
+    Compare(field='language', operator=<Operator.EQ: 'eq'>, value='en')
 
     >>> parse_filter({"not": {"field": "modified", "lt": "2026-01-01"}})
     Not(part=Compare(field='modified', operator=<Operator.LT: 'lt'>, value=1767225600.0))
@@ -39,6 +60,8 @@ class _Parser:
     def parse(self, data: Any, where: str, depth: int) -> Filter:
         if depth > MAX_DEPTH:
             raise InputError(where, got="deeper nesting", wanted=f"{MAX_DEPTH} levels at most")
+        if isinstance(data, str):
+            data = _read(data, where)
         if not isinstance(data, Mapping):
             raise InputError(where, got=_kind(data), wanted="an object")
         match list(data):
@@ -70,7 +93,7 @@ class _Parser:
         parts = tuple(self._parse_comparison(field, name, data[name], where) for name in operators)
         return parts[0] if len(parts) == 1 else And(parts)
 
-    def _parse_comparison(self, field: str, name: str, value: Any, where: str) -> Compare:
+    def _parse_comparison(self, field: str, name: str, value: Any, where: str) -> Filter:
         self._n_conditions += 1
         if self._n_conditions > MAX_CONDITIONS:
             raise InputError(
@@ -79,10 +102,49 @@ class _Parser:
         if name not in list(Operator):
             raise InputError(where, got=f"the operator {name!r}", wanted=", ".join(Operator))
         try:
-            return Compare(field, Operator(name), _value(value, kind_of(field)))
+            return _compared(field, Operator(name), value)
         except InputError as error:
             location = f"{where}.{error.argument}"
             raise InputError(location, got=error.got, wanted=error.wanted) from None
+
+
+def _compared(field: str, operator: Operator, value: Any) -> Filter:
+    """A comparison; a list equals a text that is in it."""
+    field_kind = kind_of(field)
+    if field_kind is FieldKind.TEXTS and operator in (Operator.EQ, Operator.NE):
+        held = Compare(field, Operator.CONTAINS, value)
+        is_given = Compare(field, Operator.EXISTS, True)
+        return held if operator is Operator.EQ else And((is_given, Not(held)))
+    return Compare(field, operator, _value(value, field_kind))
+
+
+def _read(text: str, where: str) -> Any:
+    """JSON, or a condition such as ``rating >= 4``, as plain values."""
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(where, got=f"{text[:80]!r}: {error}", wanted="JSON") from None
+    written = _WRITTEN.fullmatch(text)
+    if not written:
+        wanted = 'FIELD=VALUE, FIELD>=VALUE … or JSON: {"field": …}'
+        raise InputError(where, got=repr(text[:80]), wanted=wanted)
+    field, sign, value = map(str.strip, written.groups())
+    return {"field": field, _SIGNS[sign]: _written_value(value, kind_of(field))}
+
+
+def _written_value(text: str, field_kind: FieldKind) -> Scalar:
+    """A number where the field has numbers, or may have them and no quotes are around it."""
+    is_quoted = len(text) > 1 and {text[0], text[-1]} <= _QUOTES
+    bare = text[1:-1] if is_quoted else text
+    may_be_number = field_kind in (FieldKind.NUMBER, FieldKind.TIME)
+    if may_be_number or (field_kind is FieldKind.ANY and not is_quoted):
+        try:
+            value = json.loads(bare)
+        except ValueError:
+            return bare
+        return value if isinstance(value, int | float) else bare
+    return bare
 
 
 def _value(data: Any, field_kind: FieldKind) -> Any:

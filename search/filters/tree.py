@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
@@ -248,11 +249,12 @@ def metadata_keys(field: str) -> list[str]:
     keys = field.removeprefix(METADATA).split(".")
     is_known = field.startswith(METADATA) or field in FIELDS
     if not is_known or len(keys) > _MAX_KEYS or not all(map(_is_key, keys)):
+        near = "".join(f"{name}? One of " for name in get_close_matches(field, FIELDS, 1))
         raise InputError(
             "field",
             got=_shown(field),
-            wanted=f"{', '.join(FIELDS)}, or metadata.KEY.KEY… ({_MAX_KEYS} at most) with keys of "
-            "letters, digits, space, _ and -",
+            wanted=f"{near}{', '.join(FIELDS)}, or metadata.KEY.KEY… ({_MAX_KEYS} at most) with "
+            "keys of letters, digits, space, _ and -",
         )
     return keys
 

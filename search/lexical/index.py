@@ -102,12 +102,19 @@ class WordIndex:
         """Make changes visible to searches, without blocking running ones."""
         with self._lock:
             if self._is_changed:
-                self._writer.commit()
-                if self._is_shared:  # the writer locks the folder; merges end with it
-                    self._writer.wait_merging_threads()
-                    self._kept = None
+                try:
+                    self._writer.commit()
+                    if self._is_shared:  # merges end with the writer
+                        self._writer.wait_merging_threads()
+                finally:
+                    self.release()
                 self._read_again()
                 self._is_changed = False
+
+    def release(self) -> None:
+        """End the writer of a shared folder, which locks it; what is not committed is lost."""
+        if self._is_shared:
+            self._kept = None
 
     def reload(self) -> None:
         """Make changes visible that another process has committed to the same folder."""

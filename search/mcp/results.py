@@ -56,7 +56,11 @@ class FoundPage(BaseModel):
         description="False for media, stored files, negative terms, and dates or places alone: "
         "files are only ranked.",
     )
+    total: int | None = Field(
+        None, description="How many files of all pages are not weak; null if not known."
+    )
     took_ms: float = Field(0.0, description="From the question, or the end of its sound.")
+    warnings: list[str] = Field([], description="What is missing, or in the filter misspelt.")
 
 
 class Listed(BaseModel):
@@ -64,6 +68,7 @@ class Listed(BaseModel):
 
     assets: list[AssetOut]
     next_cursor: str
+    warnings: list[str] = []
 
 
 class JobStatus(BaseModel):
@@ -85,7 +90,9 @@ def found_page(answer: SearchAnswer) -> FoundPage:
         results=list(map(_found, answer.hits)),
         next_cursor=answer.next_cursor,
         judged=answer.judged,
+        total=answer.total,
         took_ms=answer.latency_ms["total"],
+        warnings=answer.warnings,
     )
 
 

@@ -54,7 +54,7 @@ Submit = Callable[[AsyncAnymodal, Sequence[Path]], Awaitable[str]]
 Locate = Callable[[str], Path]
 """Where a file or folder lies that an agent names; raises AnymodalError if it may not be read."""
 
-Filter = Annotated[dict[str, Any] | None, Field(description=filter_help())]
+Filter = Annotated[dict[str, Any] | str | None, Field(description=filter_help())]
 Limit = Annotated[int, Field(ge=1, le=100, description="The most results.")]
 Kinds = Annotated[
     list[str], Field(description="Any of text, image, audio and video; empty for all.")
@@ -198,7 +198,7 @@ class Tools:
         """List stored files, with their tags and metadata."""
         async with self._client(context) as client:
             page = await client.asset_page(filter, limit=limit, cursor=cursor)
-        return Listed(assets=page.assets, next_cursor=page.next_cursor)
+        return Listed(assets=page.assets, next_cursor=page.next_cursor, warnings=page.warnings)
 
     async def ingest(
         self,
@@ -277,9 +277,10 @@ class _Failing:
 
 
 def _options(
-    modalities: list[str], limit: int, filter: dict[str, Any] | None, cursor: str
+    modalities: list[str], limit: int, filter: dict[str, Any] | str | None, cursor: str
 ) -> SearchOptions:
     options: SearchOptions = {"modalities": modalities, "limit": limit, "cursor": cursor}
+    options["count"] = True
     if filter:
         options["filter"] = filter
     return options

@@ -27,11 +27,11 @@ from search.query.query import Query
 
 MAX_SHOWN = 10_000
 
-_VERSION = b"\x03"
+_VERSION = b"\x04"
 _DIGEST_BYTES = 8
 _KEY_BYTES = 6
-_REACHED = struct.Struct(">Iff?")
-"""The depth, and what `search.ranking.verdict` says of the hits before."""
+_REACHED = struct.Struct(">IffI?")
+"""As `Reached` has them."""
 _SIGNED_DIMS = 32
 _HEAD_BYTES = len(_VERSION) + _DIGEST_BYTES
 # Encoding the same content in a different batch moves an embedding by less than one step.
@@ -42,12 +42,14 @@ class Reached(NamedTuple):
     """What a page leaves to the next one.
 
     Its last hit was the candidate at the rank ``depth``. ``best``, ``last`` and ``is_over`` are
-    those of `search.ranking.verdict.Verdict` behind it.
+    those of `search.ranking.verdict.Verdict` behind it, ``n_strong`` is how many hits up to there
+    were not weak.
     """
 
     depth: int = 0
     best: float = -math.inf
     last: float = 1.0
+    n_strong: int = 0
     is_over: bool = False
 
 
@@ -87,8 +89,8 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     """The page that ``query.cursor`` asks for; the first one without a cursor.
 
     Args:
-        query: what is asked now; all but ``limit``, ``moments``, ``consistency`` and ``explain``
-            has to be as before.
+        query: what is asked now; all but ``limit``, ``moments``, ``consistency``, ``explain`` and
+            ``count`` has to be as before.
         direction: the query's, float32 [embed_dim].
     """
     first = Page(_digest(query), _signature(direction))
@@ -149,6 +151,7 @@ def _digest(query: Query) -> bytes:
         query.diversity,
         query.lexical,
         query.stacks,
+        query.sort,
     )
     return hashlib.sha256(repr(facts).encode()).digest()[:_DIGEST_BYTES]
 

@@ -75,6 +75,12 @@ class QueryPlan:
         )
         return replace(self, shares=shares)
 
+    def pooling(self, n: int) -> QueryPlan:
+        """The same plan with so many hits to choose from in each share."""
+        shares = tuple(replace(share, pool=n) for share in self.shares)
+        candidates = _bounded(max(self.candidates, _OVER_FETCH * n))
+        return replace(self, shares=shares, candidates=candidates)
+
     def beyond(self, depth: int) -> QueryPlan:
         """The same plan after pages that ended at this rank."""
         return replace(self, candidates=_bounded(self.candidates + depth))

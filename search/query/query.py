@@ -52,8 +52,11 @@ class Query:
         explain: say how each score came about.
         understand: what to read from the texts; hits that show it score higher. If there is
             nothing else in the question, all that show it are listed. See `Understood`.
-        sort: order a page's hits, which are the best ones, by a field of filters such as ``taken``;
-            ``-taken`` for the latest first; empty: by score.
+        sort: order all strong hits of the list, then show the weak ones by score: by ``date``,
+            ``name`` or a field of filters such as ``taken``; ``-taken`` for the latest first;
+            empty: by score. Where a list has no end, since nothing judges its hits and it has no
+            threshold, the hits of each page are sorted. It leaves ``diversity`` nothing to choose.
+        count: count the strong hits of the whole list, though they are not all on this page.
         rerank: order the page's texts again, by the engine's reranker; not together with ``sort``.
         folder_names: whether names of folders are words of their assets, as those of files are.
         only: what hits have to show, of what was read from the texts and anything shows.
@@ -80,6 +83,7 @@ class Query:
     rerank: bool = False
     only: Collection[Reading] = ()
     stacks: bool = True
+    count: bool = False
     within: Filter | None = None
 
     @property

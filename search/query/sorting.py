@@ -1,16 +1,25 @@
-"""Sort the best hits by a field. Pure."""
+"""Sort assets by a field. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from encoder.errors import InputError
 from search.filters.tree import FIELDS, FieldKind
-from search.types import Hit
+from search.lexical.names import written_names
+from search.store.overview import date_of
+from search.types import AssetRow
 
 _KINDS = (FieldKind.TEXT, FieldKind.NUMBER, FieldKind.TIME)
-_OF_FILE = ("modality", "size_bytes")
-SORTABLE = sorted(name for name, kind in FIELDS.items() if kind in _KINDS and name not in _OF_FILE)
+_OF_ROW: dict[str, Callable[[AssetRow], object]] = {
+    "date": date_of,
+    "name": lambda row: written_names(row)[0][0],
+    "modality": lambda row: row.modality,
+    "media_type": lambda row: row.media_type,
+    "size_bytes": lambda row: row.size_bytes,
+}
+"""What is not in the metadata; ``date`` is when it was taken, or else changed."""
+SORTABLE = sorted({*_OF_ROW, *(name for name, kind in FIELDS.items() if kind in _KINDS)})
 
 
 def check_sort(sort: str) -> None:
@@ -20,21 +29,19 @@ def check_sort(sort: str) -> None:
         raise InputError("query.sort", got=repr(sort), wanted=wanted)
 
 
-def sort_hits(hits: Sequence[Hit], sort: str) -> list[Hit]:
-    """The hits by a field of their assets, in ascending order; with "-", descending.
+def order_of(rows: Sequence[AssetRow], sort: str) -> list[int]:
+    """The places of assets by a field, in ascending order; with "-", descending.
 
     Those without the field come last; ties stay as they are. Case is ignored.
     """
     field = sort.removeprefix("-")
-    values = {hit.segment_id: _value(hit, field) for hit in hits}
-    dated = [hit for hit in hits if values[hit.segment_id] is not None]
-    undated = [hit for hit in hits if values[hit.segment_id] is None]
-    dated.sort(key=lambda hit: values[hit.segment_id] or (False, 0, ""), reverse=sort[:1] == "-")
-    return dated + undated
+    keys = {place: key for place, row in enumerate(rows) if (key := _key(row, field)) is not None}
+    ordered = sorted(keys, key=keys.__getitem__, reverse=sort[:1] == "-")
+    return ordered + [place for place in range(len(rows)) if place not in keys]
 
 
-def _value(hit: Hit, field: str) -> tuple[bool, float, str] | None:
-    value = hit.media_type if field == "media_type" else hit.metadata.get(field)
+def _key(row: AssetRow, field: str) -> tuple[bool, float, str] | None:
+    value = _OF_ROW[field](row) if field in _OF_ROW else row.metadata.get(field)
     if isinstance(value, str):
         return (True, 0, value.casefold())
     return None if not isinstance(value, int | float) else (False, float(value), "")

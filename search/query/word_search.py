@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical.analysis import terms
 from search.lexical.rarity import QueryWords
@@ -39,10 +40,14 @@ class WordMatch(NamedTuple):
 
 @dataclass(frozen=True)
 class FoundByWords:
-    """The segments that words found, best first, and by segment id what their words say."""
+    """The segments that words found, best first, and by segment id what their words say.
+
+    ``warning`` says what the answer lacks, if the index is behind.
+    """
 
     segments: Sequence[ScoredSegment] = ()
     matches: Mapping[str, WordMatch] = field(default_factory=dict)
+    warning: str = ""
 
 
 class WordSearch:
@@ -78,9 +83,15 @@ class WordSearch:
 
     def _find(self, asset_ids: Collection[str] | None) -> FoundByWords:
         filter = self._filter if asset_ids is None else None
-        segments = self._store.lexical(self.text, _N_BEST, asset_ids=asset_ids, filter=filter)
+        warning = ""
+        try:
+            segments = self._store.lexical(self.text, _N_BEST, asset_ids=asset_ids, filter=filter)
+        except IndexNotReadyError as error:
+            if error.hits is None:
+                raise
+            segments, warning = list(error.hits), str(error)
         if not segments:
-            return FoundByWords()
+            return FoundByWords(warning=warning)
         frequencies = self._store.frequencies(dict.fromkeys(terms(self.text)))
         shares = shares_held(QueryWords(self.text, frequencies), segments)
         return FoundByWords(
@@ -89,6 +100,7 @@ class WordSearch:
                 segment.segment_id: WordMatch(rank, segment.cosine, share)
                 for rank, (segment, share) in enumerate(zip(segments, shares, strict=True), 1)
             },
+            warning,
         )
 
 

@@ -197,7 +197,10 @@ class Finder:
 
     def _found_by(self, words: Future[FoundByWords] | None) -> FoundByWords:
         with self._stage("lexical") if words else nullcontext():
-            return self._progress.result(words, FoundByWords()) if words else FoundByWords()
+            found = self._progress.result(words, FoundByWords()) if words else FoundByWords()
+        if found.warning:
+            self._progress.warn(found.warning)
+        return found
 
     def _pooled(
         self, segments_found: FoundSegments, words: FoundByWords, n: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -47,6 +47,12 @@ class Group:
     def shots(self) -> list[Group]:
         """The group, and those that it stands for."""
         return [self, *self.stack]
+
+    def without(self, is_left_out: Callable[[str], bool]) -> Group | None:
+        """The same without shots of such keys, for which the best other one stands; None if none
+        is left."""
+        shots = [shot for shot in self.shots if not is_left_out(shot.key)]
+        return replace(shots[0], stack=shots[1:]) if shots else None
 
     @property
     def asset_id(self) -> str:

@@ -114,6 +114,12 @@ class Request:
         return score_segments(modality, segments, self.lanes[modality].fused, self.space)
 
     @property
+    def has_end(self) -> bool:
+        """Whether its list ends before all that is stored is listed."""
+        threshold = self.query.score_threshold
+        return self.verdict is not None or self.evidence.lists or threshold is not None
+
+    @property
     def rest(self) -> Request | None:
         """The request without the words for dates and places; None if that is the same."""
         if not any(lane.fused_rest for lane in self.lanes.values()):

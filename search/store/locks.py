@@ -166,7 +166,7 @@ def _files(
             for stripe in stripes:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
                 files.append(os.open(folder / f"{stripe:02d}", flags, 0o600))
-                _lock(files[-1], deadline_s, store_name)
+                lock_file(files[-1], store_name, deadline_s)
         yield
     finally:
         for file in files:
@@ -174,7 +174,13 @@ def _files(
             os.close(file)
 
 
-def _lock(file: int, deadline_s: float, store_name: str) -> None:
+def lock_file(file: int, store_name: str, deadline_s: float | None = None) -> None:
+    """Lock an open file, by then or within `PATIENCE_S`: who holds it may be stuck.
+
+    Raises:
+        StoreBusyError: others have held it for so long.
+    """
+    deadline_s = time.monotonic() + PATIENCE_S if deadline_s is None else deadline_s
     pause_s, longest_s = _PAUSES_S
     while True:
         with suppress(BlockingIOError):

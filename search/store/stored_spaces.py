@@ -19,6 +19,9 @@ from search.store.milvus.notes import ServerRecord
 from search.store.open import StoreOptions, open_lanes, store_name, store_target
 from search.store.space_record import FolderRecord, NoRecord, SpaceRecord, lanes_of
 
+_PATIENCE_S = 3.0
+"""For the first answer of a server, until a command says that there is none."""
+
 
 @contextmanager
 def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRecord]:
@@ -29,7 +32,7 @@ def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRec
     elif isinstance(target, Path):
         yield FolderRecord(target)
     else:
-        link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
+        link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=_PATIENCE_S)
         try:
             yield ServerRecord(link, prefix)
         finally:

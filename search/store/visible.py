@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from encoder.types import TEXT, Embeddings, Modality
-from search.errors import OutsideError
+from search.errors import IndexNotReadyError, OutsideError
 from search.filters import And, Filter, asks_for_paths, matches
 from search.lexical.analysis import terms
 from search.lexical.index import MAX_FOUND, FoundText
@@ -179,28 +179,31 @@ class Visible:
 
         Whether a word is taken for a misspelt one depends on all texts, so none is.
         """
-        hits = self._store.lexical(
-            text,
-            max(limit, _MOST_TEXTS),
-            asset_ids=asset_ids,
-            filter=self._narrowed(filter),
-        )
-        if not isinstance(self._store, Overviewing):
-            rows = self.assets(list({hit.asset_id for hit in hits}))
-            hits = [hit for hit in hits if hit.asset_id in rows]
+        narrowed, n_most = self._narrowed(filter), max(limit, _MOST_TEXTS)
+        try:
+            hits = self._store.lexical(text, n_most, asset_ids=asset_ids, filter=narrowed)
+        except IndexNotReadyError as error:
+            error.hits = None if error.hits is None else self._weighed(text, error.hits)[:limit]
+            raise
+        return self._weighed(text, hits)[:limit]
+
+    def _weighed(self, text: str, hits: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         wanted = frozenset(terms(text))
-        held = [wanted.intersection(terms(hit.snippet)) for hit in hits]
+        rows = self.assets(list({hit.asset_id for hit in hits}))
         frequencies = self.frequencies(wanted)
         weighed = [
-            hit._replace(cosine=sum(map(frequencies.rarity, hit_terms)))
-            for hit, hit_terms in zip(hits, held, strict=True)
-            if hit_terms
+            hit._replace(cosine=sum(map(frequencies.rarity, held)))
+            for hit in hits
+            if hit.asset_id in rows and (held := wanted.intersection(terms(hit.snippet)))
         ]
-        return sorted(weighed, key=lambda hit: (-hit.cosine, hit.segment_id))[:limit]
+        return sorted(weighed, key=lambda hit: (-hit.cosine, hit.segment_id))
 
     def frequencies(self, wanted: Collection[str]) -> Frequencies:
         counts = Counter[str]()
-        hits = self._store.lexical(" ".join(wanted), _MOST_TEXTS, filter=self.within)
+        try:
+            hits = self._store.lexical(" ".join(wanted), _MOST_TEXTS, filter=self.within)
+        except IndexNotReadyError as error:
+            hits = list(error.hits or ())
         rows = self.assets(list({hit.asset_id for hit in hits}))
         for hit in hits:
             if hit.asset_id in rows:

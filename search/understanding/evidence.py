@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from search.errors import IndexNotReadyError
@@ -163,9 +162,10 @@ class EvidenceSearch:
     def _texts(self, query: Query, words: str) -> Sequence[ScoredSegment]:
         if query.lexical is False:
             return ()
-        with suppress(IndexNotReadyError):  # of which the search by words warns
+        try:
             return self._store.lexical(words, _MOST_TEXTS, filter=query.filter)
-        return ()
+        except IndexNotReadyError as error:  # of which the search by words warns
+            return error.hits or ()
 
 
 def _names_show(row: AssetRow, sought: Sought, query: Query) -> bool:

@@ -13,7 +13,9 @@ from shutil import copyfile
 
 import pytest
 
-from encoder.types import TEXT
+from encoder.space import Space
+from encoder.types import TEXT, Item
+from search import Query, SearchEngine
 from search.store.base import VectorStore
 from search.store.folder import store as folder_store
 from search.store.folder import vector_files as files
@@ -33,6 +35,7 @@ from tests.contract.rows import (
     segment,
     vectors,
 )
+from tests.support.encoders import Alike
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,6 +122,40 @@ def test_words_are_found_in_files_and_in_the_tail(folder: Path) -> None:
         store._words.feed()
         assert [hit.asset_id for hit in store.lexical("twelve", 20)] == ["new"]
         assert_whole(store)
+
+
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize("fault", ["a stuck writer", "no memory"])
+def test_words_that_cannot_be_brought_up_to_date_are_the_old_ones_and_say_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Another process holds the index and never comes back, or this one has no room for more."""
+    (row,) = vectors(1)
+    with closing(opened(folder)) as store, closing(opened(folder)) as other:
+        store._words.feed()
+        with other._words._feeding(waits=False) as holds:
+            assert holds
+            if fault == "no memory":
+                monkeypatch.setattr(store._words, "_read_tail", _fails)
+            else:
+                monkeypatch.setattr(kept, "AT_ONCE", 4)
+            new = [segment("new", n, row, TEXT, snippet=f"heron {n}") for n in range(6)]
+            other.write([asset("new", modality=TEXT, n_segments=6)], new)
+            encoder = Alike(Space(DIM, {"model": "vectors"}))
+            with closing(SearchEngine(encoder, store)) as engine:
+                query = Query([Item(TEXT, "number 3 of twelve")], modalities=[TEXT], explain=True)
+                result = engine.search(query)
+        assert any("words" in warning for warning in result.warnings)
+        by_words = [hit for hit in result.hits if hit.explanation and hit.explanation.words]
+        assert "number 3 of twelve" in {hit.snippet for hit in by_words}
+        monkeypatch.undo()
+        store._words.feed(waits=True)
+        assert len(store.lexical("heron", 20)) == 6
+        assert_whole(store)
+
+
+def _fails(_: object) -> None:
+    raise OSError(12, "Cannot allocate memory")
 
 
 def test_a_search_writes_no_file(folder: Path, oracle: MemoryStore) -> None:

@@ -136,6 +136,10 @@ def test_an_agent_ingests_finds_looks_and_is_told_its_mistakes(
         listed = await facts(client, "list", filter=only)
         assert [one["name"] for one in listed["assets"]] == ["sky.jpg"]
 
+        for tool, words in (("search", {"text": "sea"}), ("list", {})):
+            answer = await facts(client, tool, **words, filter="modality = imgae")
+            assert "image" in answer["warnings"][0]
+
         wrong = await called(client, "search", text="sea", filter={"field": "colour", "eq": "red"})
         assert wrong.is_error
         assert "colour" in text_of(wrong)

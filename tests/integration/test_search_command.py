@@ -85,6 +85,11 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
     assert len({*names(first), *names(second)}) == 6
     assert second["next_cursor"] == ""
 
+    by_size = ask("bread", "--sort", "-size_bytes", "--threshold", "-99")
+    sizes = [Path(hit["uri"]).stat().st_size for hit in by_size["hits"] if not hit["weak"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert by_size["total"] == len(sizes) > 0
+
 
 @pytest.mark.parametrize(
     ("words", "message"),
@@ -118,6 +123,14 @@ def test_an_empty_answer_says_what_was_searched(ask: Ask, tmp_path: Path) -> Non
         "score_threshold": 2.0,
     }
     assert "searched" not in ask("bread")
+
+
+def test_what_a_filter_names_and_no_file_has_is_said(ask: Ask, here: Run) -> None:
+    for words in (["--filter", "language = “english”"], ["--tag", "none"]):
+        (said,) = ask("bread", *words)["warnings"]
+        (listed,) = here("list", *words)["warnings"]
+        assert listed == said
+    assert names(ask("bake bread", "--filter", 'media_type = "text/plain"'))[0] == "bread.txt"
 
 
 @pytest.mark.parametrize("words", [["search", "bread"], ["delete", "/bread.txt"]])

@@ -256,6 +256,22 @@ def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataOb
     engine.close()
 
 
+@many
+@given(corpus=st.sampled_from(CORPORA), data=st.data())
+def test_sorted_pages_are_the_whole_list_by_name(
+    reach: str, corpus: Corpus, data: st.DataObject
+) -> None:
+    lowest = data.draw(st.sampled_from([-50.0, 0.0, 2.0]))
+    query = replace(data.draw(queries(corpus, reach)), sort="-name", score_threshold=lowest)
+    engine = SearchEngine(Given(SPACE), corpus.store(data.draw(st.booleans())))
+    hits = [hit for page in all_pages(engine, query) for hit in page]
+    by_score = ranking(query, corpus, query.modalities or KINDS)
+    wanted = sorted(by_score, key=lambda pair: pair[1].asset_id, reverse=True)
+    assert_same(hits, wanted)
+    assert engine.search(query).total == len(wanted)
+    engine.close()
+
+
 class WordsAsVectors(Given):
     """Takes texts, too; each has a direction of its own."""
 
@@ -404,8 +420,8 @@ def test_a_space_cut_into_lanes_finds_what_it_finds_whole(
 def test_what_arrives_between_pages_repeats_nothing(reach: str, data: st.DataObject) -> None:
     corpus = CORPORA[0]
     query = data.draw(queries(corpus, reach))
-    diversity = data.draw(st.sampled_from([0.0, 0.4]))
-    query = replace(query, diversity=diversity)
+    diversity, sort = data.draw(st.sampled_from([(0.0, ""), (0.4, ""), (0.0, "name")]))
+    query = replace(query, diversity=diversity, sort=sort)
     store = corpus.store(data.draw(st.booleans()))
     engine = SearchEngine(Given(SPACE), store)
     seen: list[str] = []

@@ -87,7 +87,7 @@ def _own_server(name: str) -> httpx2.BaseTransport:
 
 def _plain(answer: SearchAnswer) -> dict[str, Any]:
     facts = answer.model_dump()
-    names = ("next_cursor", "explain", "understood", "warnings", "judged")
+    names = ("next_cursor", "explain", "understood", "warnings", "judged", "total")
     return {
         "hits": [_hit(hit) for hit in facts["hits"]],
         **{name: facts[name] for name in names},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from encoder.errors import DiskError, InputError
+from encoder.system.signals import on_signals
 from workers.cli.options import PathOrUrl, json_option, settings_options
 from workers.cli.output import progress_bar, report_lines, show
 from workers.cli.running import opened
@@ -285,14 +286,12 @@ def stop_on(*signals: signal.Signals, says: str = "") -> Event:
     """
     stop = Event()
 
-    def on_signal(number: int, _frame: object) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             # Every write is an upsert that the next run repeats, so nothing is lost.
             os._exit(128 + number)
         stop.set()
-        # Not `print`, which is not re-entrant: the signal may interrupt one.
         os.write(2, f"\nFinishing the files under way;{says}\n".replace(";\n", ".\n").encode())
 
-    for signal_number in signals:
-        signal.signal(signal_number, on_signal)
+    on_signals(on_signal, *signals, at_once=True)
     return stop

@@ -115,11 +115,11 @@ def _filter(
     conditions: Sequence[str], tags: Sequence[str], folder: str | None
 ) -> dict[str, Any] | None:
     from ingest.sources.objects import whole_path
-    from workers.cli.query import conditions_of
 
-    below = [] if folder is None else [f"{whole_path(folder).rstrip('/')}/"]
-    inside = (json.dumps({"field": "path", "prefix": prefix}) for prefix in below)
-    return conditions_of([*conditions, *inside], tags, None)
+    parts: list[Any] = [*conditions, *({"field": "tags", "contains": tag} for tag in tags)]
+    if folder is not None:
+        parts.append({"field": "path", "prefix": f"{whole_path(folder).rstrip('/')}/"})
+    return {"and": parts} if parts else None
 
 
 def _ring() -> KeyRing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -85,9 +86,10 @@ def stats() -> None:
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="PATH|URL|ASSET...")
 @kind_option("Only files of this kind")
+@click.option("--yes", is_flag=True, help="Do not ask, as a terminal does for several assets.")
 @settings_options("store", "model")
 @json_option
-def delete(targets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
+def delete(targets: tuple[str, ...], kinds: tuple[str, ...], yes: bool) -> None:
     """Remove files, whole folders (even if gone from the disk) or assets by id from the store.
 
     The files themselves stay, except uploads to this store. An asset that has other locations is
@@ -95,11 +97,16 @@ def delete(targets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     repeated.
     """
     from workers.cli.query import media_types_of
-    from workers.pipeline.commit_rows import remove
+    from workers.pipeline.commit_rows import remove, rows_at
 
     media_types = media_types_of(kinds)
     with opened() as resources:
         store, uploads = resources.recorded_store(), resources.uploads
+        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            rows = (row for t in targets for row in rows_at(store, absolute(t), media_types))
+            n_assets = len({row.asset_id for row in rows})
+            if n_assets > 1:
+                click.confirm(f"Remove {n_assets} assets from the store?", abort=True, err=True)
         removed = {
             target: remove(store, absolute(target), uploads, media_types) for target in targets
         }
@@ -124,6 +131,7 @@ def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
 
     from workers.cli.listing import day
 
+    yield from (f"[yellow]{marked(warning)}[/]" for warning in page["warnings"])
     if not page["assets"]:
         yield "No stored assets match."
         return

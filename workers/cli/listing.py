@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.errors import NotFoundError
 from search.filters import And, Compare, Operator
+from search.query.unmatched import unmatched
 from search.ranking.hits import shown_location
 from search.types import AssetRow, SegmentRow
 from workers.cli.query import conditions_of, filter_of, kinds_of
@@ -32,7 +33,9 @@ def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
         InputError: an option cannot be understood.
     """
     limit, kinds = options["limit"], tuple(map(str, kinds_of(options["modality"])))
-    condition = filter_of(conditions_of(options["conditions"], options["tags"], options["path"]))
+    condition = given = filter_of(
+        conditions_of(options["conditions"], options["tags"], options["path"])
+    )
     if kinds:
         of_kinds = Compare("modality", Operator.IN, kinds)
         condition = And((of_kinds, condition)) if condition else of_kinds
@@ -41,6 +44,7 @@ def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
     return {
         "assets": [plain(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
         "next_page": ids[limit - 1] if len(ids) > limit else "",
+        "warnings": unmatched(given, store, is_empty=not ids),
     }
 
 

@@ -15,11 +15,10 @@ import click
 from workers.observe.printable import one_line, printable, safe_json, unfiltered
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress, TaskID
     from rich.segment import Segment
     from rich.table import Table
-    from rich.text import Text
 
     from search.types import Explanation, Hit, Moment, SearchResult, Understood
     from workers.pipeline.reports import IngestReport
@@ -97,46 +96,59 @@ def place_of(hit: Hit | Moment) -> str:
     return ""
 
 
-def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
-    from rich.table import Table
+def hit_lines(hits: Iterable[Hit]) -> Iterator[RenderableType]:
+    """Each hit by its file and place, what it says there, and its further moments."""
+    from rich.text import Text
 
     from search.likelihood import likelihood
 
-    table = Table(title=marked(title) or None, title_justify="left", expand=True)
-    headings = (("score", "right"), ("likely", "left"), ("kind", "left"), ("file", "left"))
-    for heading, justify in headings:
-        table.add_column(heading, justify=justify, no_wrap=heading != "file")  # type: ignore[arg-type]
-    table.add_column("where", no_wrap=True)
-    table.add_column("text", ratio=1, overflow="ellipsis", no_wrap=True)
     for hit in hits:
-        parts: list[Hit | Moment] = [hit, *hit.moments]
-        for row in parts:
-            table.add_row(
-                f"{row.score:.2f}",
-                likelihood(hit.probability, weak=hit.weak) if row is hit else "",
-                str(row.modality),
-                _name(hit) if row is hit else "",
-                place_of(row),
-                _snippet(row),
-                style="" if row is hit else "dim",
-            )
-    return table
+        likely = likelihood(hit.probability, weak=hit.weak)
+        facts = filter(None, [place_of(hit), likely, str(hit.modality), f"{hit.score:.2f}"])
+        yield f"{_name(hit)}  [dim]{marked(' · '.join(facts))}[/]"
+        if hit.snippet:
+            yield _Excerpt(hit, 2)
+        for moment in hit.moments:
+            if moment.snippet:
+                yield _Excerpt(moment, 1, f"{place_of(moment)}: ".removeprefix(": "))
+        silent = [place_of(moment) for moment in hit.moments if not moment.snippet]
+        if places := ", ".join(filter(None, silent)):
+            yield Text(f"{_INDENT}also {places}", "dim")
 
 
 def _name(hit: Hit) -> str:
     """The file's name, and of how many more shots it is the best."""
     name = marked(Path(hit.uri).name or hit.uri)
-    return f"{name} [dim]+{len(hit.stack)} alike[/]" if hit.stack else name
+    return f"[bold]{name}[/]" + (f" [dim]+{len(hit.stack)} alike[/]" if hit.stack else "")
 
 
-def _snippet(hit: Hit | Moment) -> Text:
-    """The snippet in one line, the words that match in bold."""
-    from rich.text import Text
+_INDENT = "    "
 
-    text = Text("".join(" " if letter.isspace() else letter for letter in hit.snippet))
-    for start, end in hit.matches:
-        text.stylize("bold", start, end)
-    return text
+
+class _Excerpt:
+    """What a segment says, from about its first match on, in a few lines of the terminal."""
+
+    def __init__(self, segment: Hit | Moment, n_lines: int, place: str = "") -> None:
+        self._segment, self._n_lines, self._place = segment, n_lines, place
+
+    def __rich_console__(
+        self, screen: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        width = max(options.max_width - len(_INDENT), 20)
+        text = Text("".join(" " if sign.isspace() else sign for sign in self._segment.snippet))
+        for start, end in self._segment.matches:
+            text.stylize("bold", start, end)
+        first = min((start for start, _ in self._segment.matches), default=0)
+        if first > width // 2 and len(text) > self._n_lines * width:
+            text = Text("…") + text[text.plain.rfind(" ", 0, first - width // 4) + 1 :]
+        lines = (Text(self._place) + text).wrap(screen, width)
+        if len(lines) > self._n_lines:
+            lines[self._n_lines - 1].truncate(width - 1)
+            lines[self._n_lines - 1].append("…")
+        for line in lines[: self._n_lines]:
+            yield Text(_INDENT, "dim" if self._n_lines == 1 else "") + line
 
 
 _NOT_JUDGED = "Not judged: hits of queries with files or exclusions are ranked only."
@@ -157,9 +169,10 @@ def result_lines(
     weak = [hit for hit in result.hits if hit.weak]
     hits_shown = [*strong, *weak] if shows_weak else strong
     if strong:
-        yield hits_table(strong)
+        yield from hit_lines(strong)
     if weak and shows_weak:
-        yield hits_table(weak, "Weaker matches")
+        yield "[dim]Weaker matches[/]"
+        yield from hit_lines(weak)
     elif weak:
         weaker = f"{len(weak)} weaker match{'' if len(weak) == 1 else 'es'}"
         yield f"[dim]{'' if strong else 'Nothing stands out. '}{weaker}: --weak[/]"
@@ -168,8 +181,17 @@ def result_lines(
     for hit in hits_shown:
         if hit.explanation:
             yield _explained(hit.explanation)
-    if result.next_cursor:
-        yield f"[dim]More: --page {result.next_cursor}[/]"
+    if result.next_cursor and result.total != len(strong):
+        yield f"[dim]{_amount(result, len(strong))}[/]"
+
+
+def _amount(result: SearchResult, n_strong: int) -> str:
+    """How many hits there are behind a page, and how to see them."""
+    if result.total is None:
+        return "More: --limit, or --page with the cursor of -v"
+    n_pages = -(-result.total // max(len(result.hits), 1))
+    behind = f" in {n_pages} pages: --limit, or --page with the cursor of -v" if n_pages > 1 else ""
+    return f"{n_strong} of {result.total}{behind}"
 
 
 def _understood(understood: Understood) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -99,16 +98,13 @@ def read_term(term: Mapping[str, Any], store: VectorStore, config: IngestConfig)
 
 def conditions_of(
     conditions: Iterable[str], tags: Iterable[str], path: str | None, kinds: Iterable[str] = ()
-) -> dict[str, Any] | None:
+) -> Any:
     """A filter of all of these conditions, in plain values; None if there are none.
 
-    >>> conditions_of(["language=en"], [], None)
-    {'field': 'language', 'eq': 'en'}
-
-    Raises:
-        InputError: a condition cannot be understood.
+    >>> conditions_of([], ["sea"], None)
+    {'field': 'tags', 'contains': 'sea'}
     """
-    parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
+    parts: list[Any] = [*conditions, *({"field": "tags", "contains": tag} for tag in tags)]
     if path is not None:
         from ingest.sources.objects import whole_path
 
@@ -118,7 +114,7 @@ def conditions_of(
     return None if not parts else parts[0] if len(parts) == 1 else {"and": parts}
 
 
-def filter_of(conditions: Mapping[str, Any] | None) -> Filter | None:
+def filter_of(conditions: Any) -> Filter | None:
     """What `conditions_of` returns as the store takes it."""
     from search.filters import parse_filter
 
@@ -142,26 +138,6 @@ def media_types_of(kinds: Iterable[str]) -> list[str]:
     return sorted(
         {media_type for kind_name in kind_names for media_type in named(kind_name).media_types}
     )
-
-
-def _condition(text: str) -> Any:
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise InputError("--filter", got=f"{text!r}: {error}", wanted="JSON") from None
-    field, equals, value = text.partition("=")
-    if not equals:
-        raise InputError("--filter", got=repr(text), wanted='FIELD=VALUE or JSON: {"field": …}')
-    return {"field": field.strip(), "eq": _value(value.strip())}
-
-
-def _value(text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float) else text
 
 
 def quotas_of(parts: Iterable[str]) -> dict[Modality, int]:
@@ -213,6 +189,7 @@ def request_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "cursor": options["page"],
         "explain": options["explain"],
         "sort": options["sort"],
+        "count": True,
         "stacks": options["stacks"],
         "understand": not options["literal"],
     }
@@ -231,6 +208,7 @@ def found(
         MediaError: a file cannot be read.
     """
     from search.query.query import Query
+    from search.query.unmatched import unmatched
     from search.types import READINGS, as_json
 
     condition = filter_of(request["filter"])
@@ -239,7 +217,9 @@ def found(
     items = [read_term(term, store, resources.ingest_config) for term in terms]
     query = Query(items, **{**request, "filter": condition, "understand": readings})
     result = opened_engine.search(query)
-    return as_json(result) | ({} if result.hits else {"searched": searched(request, resources)})
+    facts = as_json(result)
+    facts["warnings"] += unmatched(condition, store, is_empty=not result.hits)
+    return facts | ({} if result.hits else {"searched": searched(request, resources)})
 
 
 def searched(request: Mapping[str, Any], resources: Resources) -> dict[str, Any]:

@@ -76,13 +76,6 @@ _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like 
 @click.option("--path", help="Only assets at or below this path.")
 @click.option("--threshold", type=float, help="The lowest score of a hit.")
 @click.option("--diversity", default=0.0, help="From 0, the best hits, to 1, the most diverse.")
-@click.option(
-    "--mix",
-    type=click.Choice(["score"]),
-    hidden=True,
-    expose_value=False,
-    help="Hits are sorted by score; once, kinds took turns.",
-)
 @click.option("--weak", "shows_weak", is_flag=True, help="Also show weaker matches.")
 @click.option(
     "--moments", default=3, show_default=True, help="How many further moments to show of each hit."
@@ -102,9 +95,12 @@ _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like 
     "--sort",
     metavar="FIELD",
     default="",
-    help="Sort by taken, rating, city …; -taken: newest first.",
+    help="Sort all strong hits by date, name, size_bytes, rating …; -date: newest first.",
 )
 @click.option("--literal", is_flag=True, help="Take dates and places as words only.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also show the time of each stage, and the cursor."
+)
 @click.option("--explain", is_flag=True, help="Explain each score.")
 @click.option(
     "--listen",
@@ -143,14 +139,17 @@ def search(listen: str | None, pause_s: float, **options: Any) -> None:
     if wants_json():
         print_json(facts)
     else:
-        _print_result(facts, shows_weak=options["shows_weak"])
+        _print_result(facts, options)
 
 
-def _print_result(facts: dict[str, Any], *, shows_weak: bool) -> None:
+def _print_result(facts: dict[str, Any], options: dict[str, Any]) -> None:
     looked, screen = facts.pop("searched", None), console()
-    for line in result_lines(as_object(facts), looked, shows_weak=shows_weak):
+    for line in result_lines(as_object(facts), looked, shows_weak=options["shows_weak"]):
         screen.print(line)
-    screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
+    if options["verbose"]:
+        if facts["next_cursor"]:
+            screen.print(f"[dim]--page {facts['next_cursor']}[/]", soft_wrap=True)
+        screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
 
 
 def _found(
@@ -192,11 +191,11 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
         words = stack.enter_context(screen.status("")) if screen.is_terminal else None
         for samples in _sound(source):
             for said in listener.add(samples):
-                _print_answer(_answered(said, find))
+                _print_answer(_answered(said, find), options)
             if words and source == "-":
                 words.update(marked(listener.partial()))
         for said in listener.end():
-            _print_answer(_answered(said, find))
+            _print_answer(_answered(said, find), options)
 
 
 def _answered(said: Said, find: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
@@ -225,11 +224,11 @@ def _sound(source: str) -> Iterator[Samples]:
     return chunks(resample(load_sound(Path(source).expanduser()), RATE))
 
 
-def _print_answer(result: dict[str, Any]) -> None:
+def _print_answer(result: dict[str, Any], options: dict[str, Any]) -> None:
     if wants_json():
         sys.stdout.write(safe_json(json.dumps(result, ensure_ascii=False)) + "\n")
         sys.stdout.flush()
     else:
         console().print(f"[bold]{marked(result['said'])}[/]")
-        _print_result(result, shows_weak=False)
+        _print_result(result, {**options, "shows_weak": False})
         console().print(f"[dim]{result['after_speech_s'] * 1000:.0f} ms after the last word[/]")

@@ -22,6 +22,7 @@ class BrokerError(AnymodalError):
     """The broker does not answer."""
 
     retryable = True
+    failing = "broker"
 
 
 class RedisLink:

@@ -6,6 +6,7 @@ retitle a terminal, or that reverse the order of letters. Pure, except `SafeStre
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Any, TextIO, cast
@@ -78,7 +79,14 @@ def unfiltered(stream: TextIO) -> TextIO:
 
 
 def guard_streams() -> None:
-    """From here on, make everything written to standard output and error printable."""
+    """From here on, make everything written to standard output and error printable.
+
+    Those that are closed are opened on nothing, lest a file of the store takes their number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(null, "w" if number else "r", encoding="utf-8"))
     sys.stdout, sys.stderr = (
         cast(TextIO, SafeStream(unfiltered(stream))) for stream in (sys.stdout, sys.stderr)
     )

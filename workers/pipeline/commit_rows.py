@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -140,6 +140,18 @@ def put(store: VectorStore, assets: Iterable[AssetRow], segments: Sequence[Segme
         store.delete(orphans)
 
 
+def rows_at(store: VectorStore, target: str, media_types: Sequence[str] = ()) -> Iterator[AssetRow]:
+    """The assets that `remove` touches."""
+    rows: Iterable[AssetRow] = store.assets([target]).values()
+    if not rows:
+        # A folder may be gone from the disk, so the store is asked, not the disk: by the location
+        # and by the folder, both of which have keys there.
+        uri = whole_path(target)
+        within = store.scan(Compare("path", Operator.PREFIX, uri.rstrip("/") + "/"))
+        rows = chain(store.assets_at([uri]).get(uri, []), within)
+    yield from (row for row in rows if not media_types or row.media_type in media_types)
+
+
 def remove(
     store: VectorStore,
     target: str,
@@ -162,15 +174,8 @@ def remove(
         return 1
     uri = whole_path(target)
     below = uri.rstrip("/") + "/"
-    # A folder may be gone from the disk, so the store is asked, not the disk: by the location and
-    # by the folder, both of which have keys there.
-    at_it = store.assets_at([uri]).get(uri, [])
-    within = store.scan(Compare("path", Operator.PREFIX, below))
     touched = 0
-    rows_of_kinds = (
-        row for row in chain(at_it, within) if not media_types or row.media_type in media_types
-    )
-    for rows in in_batches(rows_of_kinds, _AT_ONCE):
+    for rows in in_batches(rows_at(store, target, media_types), _AT_ONCE):
         asset_ids = [row.asset_id for row in rows]
         with exclusive(store, asset_ids):
             rows_left, uris = [], list[str]()

@@ -38,6 +38,7 @@ _PIECE_BYTES = 2**20
 _MOST_COPIED_BYTES = 256 * 2**20
 _MOST_S = 20.0
 _PATIENCE_S = 2.0
+_PREVIEW = 1024
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 
 
@@ -111,8 +112,11 @@ class QueryDecoder:
             MediaError: it cannot be decoded.
         """
         asset = Asset(path.name, str(path), kind_of(media_type).modality, media_type, 0)
+        config = self.files
+        if size > _PREVIEW:  # so many pixels has the shorter side of a usual page
+            config = config.model_copy(update={"image_short_side": size * 3 // 4})
         try:
-            rgb = picture(asset, Place(at_s, page), self.files).content
+            rgb = picture(asset, Place(at_s, page), config).content
         except MediaError as error:
             raise _renamed(error, str(path), path.name) from None
         return webp_bytes(rgb, size)

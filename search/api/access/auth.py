@@ -15,9 +15,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from encoder.errors import InputError
 from search.api.access.keys import SCOPES, ApiKey, KeyRing, Sessions
-from search.api.access.paths import PATHS
 from search.api.config import ApiConfig
-from search.api.errors import ForbiddenError, RateLimitError, UnauthorizedError
+from search.api.errors import PATHS, ForbiddenError, RateLimitError, UnauthorizedError
 
 COOKIE = "anymodal_session"
 """Set by ``POST /v1/session``; valid for GET only, since pictures and players in a page cannot

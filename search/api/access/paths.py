@@ -8,16 +8,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from encoder.errors import InputError
-from search.api.errors import ForbiddenError
+from search.api.errors import ForbiddenError, sees_paths
 from search.filters import Filter, asks_for_paths, parse_filter, within
-
-PATHS = "paths"
-"""The scope of this machine's user without a key; no key has it."""
-
-
-def sees_paths(scopes: Collection[str]) -> bool:
-    """Whether a sender with these scopes may know where files of this server are."""
-    return not {"admin", PATHS}.isdisjoint(scopes)
 
 
 def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:

@@ -52,6 +52,7 @@ def query_of(
         request.rerank,
         request.only,
         request.stacks,
+        request.count,
     )
 
 

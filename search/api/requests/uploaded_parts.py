@@ -83,6 +83,8 @@ class Receiving:
             if self._part.filename is None:
                 text = self._text.decode(errors="replace")
                 self.fields.setdefault(self._part.name, []).append(text)
+            else:
+                self._files[-1].end()
         elif self._part.filename is None:
             self._text += event
             self._check(f"bytes in {self._part.name}", len(self._text), _MAX_FIELD_BYTES)

@@ -173,7 +173,7 @@ def _found(asset: AssetRow, decoder: Decoder, exits: ExitStack) -> Path:
         if Path(uri).is_absolute():
             with suppress(MediaError):
                 return exits.enter_context(decoder.unpacked(uri, asset.asset_id))
-    raise _not_here(asset)
+    raise not_here(asset)
 
 
 def content_of(
@@ -193,9 +193,9 @@ def content_of(
             codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
             open_file = held_file(path, asset)
         except (OSError, MediaError):  # removed since, or not ours to read
-            raise _not_here(asset) from None
+            raise not_here(asset) from None
         if open_file is None:
-            raise _not_here(asset)
+            raise not_here(asset)
         return HeldFile(open_file, content_type(kind, codec), headers)
 
 
@@ -278,7 +278,8 @@ def picture_headers() -> dict[str, str]:
     return {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
-def _not_here(asset: AssetRow) -> NotFoundError:
+def not_here(asset: AssetRow) -> NotFoundError:
+    """The error for an asset whose file cannot be had."""
     return NotFoundError(
         f"The file of {asset.asset_id} is missing or has changed.",
         "Ingest it again, from where this server can read it.",

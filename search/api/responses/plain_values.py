@@ -34,6 +34,7 @@ def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, 
         "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
         "judged": result.judged,
+        "total": result.total,
     }
 
 

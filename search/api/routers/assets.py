@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,19 +10,29 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from encoder.errors import InputError
 from encoder.types import TEXT
 from search.api.access.auth import READ, WRITE
-from search.api.access.paths import filter_for, sees_paths
+from search.api.access.paths import filter_for
+from search.api.errors import PATHS, ForbiddenError, sees_paths
+from search.api.file_manager import show_in_folder
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
 from search.api.responses import card
-from search.api.responses.contents import STILL_POLICY, content_of, picture_headers, picture_of
+from search.api.responses.contents import (
+    STILL_POLICY,
+    content_of,
+    not_here,
+    on_disk,
+    picture_headers,
+    picture_of,
+)
+from search.api.responses.passages import passages_json, passages_of, window
 from search.api.responses.plain_values import FacetsAnswer, asset_json, facets_json
-from search.api.schemas import AssetChange, AssetOut, AssetsAnswer
+from search.api.schemas import AssetChange, AssetOut, AssetsAnswer, PassagesAnswer
 from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError
 from search.filters import Filter
+from search.query.unmatched import unmatched
 from search.ranking.grouping import same_photos, stacks_of
 from search.store import overview
 from search.store.locks import exclusive
@@ -46,15 +55,11 @@ Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 async def _wanted(
     request: Request,
     services: Parts,
-    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
+    filter: Annotated[str, Query(max_length=4000, description="As in a search.")] = "",
 ) -> Filter | None:
     if not filter:
         return None
-    try:
-        data = json.loads(filter)
-    except (json.JSONDecodeError, RecursionError):
-        raise InputError("filter", got="text that is not JSON", wanted="a filter") from None
-    return filter_for(data, request.state.scopes, services.config.public_roots)
+    return filter_for(filter, request.state.scopes, services.config.public_roots)
 
 
 Wanted = Annotated[Filter | None, Depends(_wanted)]
@@ -83,7 +88,7 @@ async def list_assets(
     with what is of that second or newer.
     """
 
-    def page(_turn: Turn) -> bytes:
+    def page(turn: Turn) -> bytes:
         order = sort
         if sort == "added" and not overview.orders_arrivals(services.store):
             order = "auto"
@@ -96,7 +101,14 @@ async def list_assets(
         listed = _stacked(rows) if stacks else list(map(asset_json, rows))
         # Written in this thread: a thousand assets would hold up the event loop.
         answer = AssetsAnswer.model_validate(
-            {"assets": listed, "next_cursor": following, "sort": order}
+            {
+                "assets": listed,
+                "next_cursor": following,
+                "sort": order,
+                "warnings": unmatched(
+                    wanted, services.store, is_empty=not rows, check=turn.deadline.check
+                ),
+            }
         )
         return answer.model_dump_json().encode()
 
@@ -198,6 +210,58 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     return Response(status_code=204)
 
 
+@router.get(
+    "/v1/assets/{asset_id}/passages",
+    operation_id="get_passages",
+    dependencies=READ,
+    response_model=PassagesAnswer,
+    responses=refusals(404, 422, 503, 504),
+)
+async def get_passages(
+    asset_id: AssetId,
+    services: Parts,
+    around: Annotated[
+        str, Query(max_length=200, description="The `segment_id` of one that is in the middle.")
+    ] = "",
+    start: Annotated[int, Query(ge=0, description="The place of the first.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, object]:
+    """The text of a file as it was read: of any document, a transcript, or in a picture."""
+
+    def read(_: Turn) -> dict[str, object]:
+        _asset(services, asset_id)
+        passages = passages_of(services.store.embeddings(asset_id))
+        first, end = window(passages, around, start, limit)
+        texts = passages_json(passages, first, end)
+        return {"passages": texts, "start": first, "total": len(passages)}
+
+    return await services.workbench.run(read)
+
+
+@router.post(
+    "/v1/assets/{asset_id}/folder",
+    operation_id="show_in_folder",
+    dependencies=READ,
+    status_code=204,
+    responses=refusals(403, 404, 422, 503, 504),
+)
+async def show_folder(asset_id: AssetId, services: Parts, request: Request) -> Response:
+    """Open the file's folder on this machine; only for its own user, without a key."""
+    if PATHS not in request.state.scopes:
+        raise ForbiddenError(
+            "Only this machine's user can open folders on it.", "Download the file instead."
+        )
+
+    def show(_: Turn) -> None:
+        asset = _asset(services, asset_id)
+        if (path := on_disk(asset)) is None:
+            raise not_here(asset)
+        show_in_folder(path)
+
+    await services.workbench.run(show)
+    return Response(status_code=204)
+
+
 @router.head("/v1/assets/{asset_id}/content", dependencies=READ, include_in_schema=False)
 @router.get(
     "/v1/assets/{asset_id}/content",
@@ -242,7 +306,7 @@ async def get_thumbnail(
     services: Parts,
     t: Annotated[float, Query(ge=0, le=1e6, description="The time in a film, in seconds.")] = 0.0,
     page: Annotated[int, Query(ge=1, le=1_000_000, description="The page of a document.")] = 1,
-    size: Annotated[int, Query(ge=16, le=1024, description="The longer side in pixels.")] = 320,
+    size: Annotated[int, Query(ge=16, le=4096, description="The longer side in pixels.")] = 320,
 ) -> Response:
     """A small WebP of a picture, a film at a time or a page of a PDF.
 

@@ -7,18 +7,22 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as read_version
 from typing import Any
 
+import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Response
 
+from encoder.types import TEXT
 from search.api.access.auth import READ
 from search.api.errors import body_of, status_of
 from search.api.schemas import AliveAnswer, InfoAnswer, ReadyAnswer
 from search.api.services import Parts, Services, refusals
+from search.errors import IndexNotReadyError
+from search.store.base import VectorStore
 from search.store.calibrated import describe
 
 router = APIRouter(tags=["health"])
@@ -44,7 +48,11 @@ async def healthz() -> dict[str, str]:
 )
 async def readyz(services: Parts, response: Response) -> dict[str, Any]:
     """Whether store, jobs and model are ready; a 503 names the one that is not."""
-    parts = {"store": services.store.ping, "jobs": services.jobs.ping, "model": services.warm}
+    parts: dict[str, Callable[[], object]] = {
+        "store": partial(_try_search, services.store),
+        "jobs": services.jobs.ping,
+        "model": services.warm,
+    }
     results = await asyncio.gather(*map(_check, parts.values()))
     checks = dict(zip(parts, results, strict=True))
     is_ready = all(check["ok"] for check in results) and not services.stopping.is_set()
@@ -62,6 +70,14 @@ async def readyz(services: Parts, response: Response) -> dict[str, Any]:
 async def info(services: Parts) -> dict[str, Any]:
     """The model, its space, the store's size, and versions."""
     return await services.workbench.run(lambda _: _info(services))
+
+
+def _try_search(store: VectorStore) -> None:
+    """A store may answer and yet not be able to search."""
+    store.ping()
+    store.search(np.eye(1, store.lanes.space(TEXT).embed_dim, dtype=np.float32), [TEXT], 1)
+    with suppress(IndexNotReadyError):  # searches go on without, and say so
+        store.lexical("ready", 1)
 
 
 async def _check(ping: Callable[[], object]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pydantic_core import to_json
 
 from encoder.types import TEXT, Role
 from search.api.access.auth import READ
-from search.api.access.paths import filter_for, sees_paths
+from search.api.access.paths import filter_for
+from search.api.errors import sees_paths
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import (
     SEARCH_PARTS,
@@ -34,6 +35,7 @@ from search.api.schemas import SearchAnswer, SearchRequest
 from search.api.services import Parts, Services, disconnected, refusals
 from search.latency import TOTAL, StageTimer
 from search.query.query import Query, Term
+from search.query.unmatched import unmatched
 
 router = APIRouter(tags=["search"])
 
@@ -106,6 +108,9 @@ def _answer(
     result = services.searches.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri=sees_paths(scopes))
+        answer["warnings"] += unmatched(
+            allowed_filter, services.store, is_empty=not result.hits, check=turn.deadline.check
+        )
         if heard:
             after_ms = round(heard.after_speech_s() * 1000, 3)
             answer = {**answer, "said": heard.json(), "after_speech_ms": after_ms}

@@ -247,15 +247,21 @@ class Upload:
     def _home(self) -> Path:
         return self._uploads.home_of(self._hash.hexdigest(length=_ID_BYTES))
 
+    def end(self) -> None:
+        """Sync and close the complete file: a form may have more files than a process may open."""
+        if not self._file.closed:
+            with writing(self._uploads.folder):
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+
     def keep(self, facts: Mapping[str, Any]) -> Path:
-        """Close the file and move it, complete and synced, to the place for its content."""
+        """End the file and move it to the place for its content."""
+        self.end()
         with writing(self._uploads.folder):
             return self._keep(facts)
 
     def _keep(self, facts: Mapping[str, Any]) -> Path:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
         home = self._home()
         while True:
             try:

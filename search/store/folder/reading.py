@@ -15,6 +15,7 @@ import numpy as np
 from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
+from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical.index import MAX_FOUND, FoundText
 from search.lexical.rarity import Frequencies
@@ -326,7 +327,17 @@ class Reading:
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """If the assets are few, all their texts are searched; else the best 1,000 are checked."""
-        self._words.refresh()
+        try:
+            self._words.refresh()
+        except IndexNotReadyError as error:
+            if self._words.is_there:
+                error.hits = self._by_known_words(text, limit, asset_ids, filter)
+            raise
+        return self._by_known_words(text, limit, asset_ids, filter)
+
+    def _by_known_words(
+        self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None
+    ) -> list[ScoredSegment]:
         with self._db.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)

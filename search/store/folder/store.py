@@ -78,7 +78,7 @@ from search.store.folder.writing import (
 )
 from search.store.folders import CONTENT, DATABASE, LOCK, VECTORS, check_place
 from search.store.lanes import StoreLanes
-from search.store.locks import folder_locks, thread_locks
+from search.store.locks import folder_locks, lock_file, thread_locks
 from search.types import AssetRow, SegmentRow
 
 _DELETED_AT_ONCE = 250
@@ -186,7 +186,7 @@ class FolderStore(Reading):
         """A block in which no other thread and no other process writes; may be nested."""
         with self._threads:
             if not self._n_held:
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                lock_file(self._lock, f"The store {self._shown}")
             self._n_held += 1
             try:
                 yield

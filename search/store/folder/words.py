@@ -149,17 +149,25 @@ class KeptIndex:
                 else self._unread(db, self._last_seq, AT_ONCE + 1)
             )
             if len(missing) <= AT_ONCE or self._read_only:
-                self._read_tail(db)
-                self._version = version
-                return
+                with suppress(OSError, ValueError):  # no memory, no thread: the next search tries
+                    self._read_tail(db)
+                    self._version = version
+                    return
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = Thread(target=self._feed_quietly, daemon=True)
                 self._thread.start()
+        counted = "the older ones" if self.is_there else "meaning"
         raise IndexNotReadyError(
-            f"The {self._source.name} of this store are still being read, so only meaning counted.",
+            f"The {self._source.name} of this store are still being read, so only {counted} "
+            "counted.",
             "Search again later.",
         )
+
+    @property
+    def is_there(self) -> bool:
+        """Whether `find` knows any texts."""
+        return bool(self._files or self._tail)
 
     def _open(self, db: Connection) -> None:
         """Open the files that are there, if they are others than before."""
@@ -235,7 +243,8 @@ class KeptIndex:
 
         If another does so already, leave it to it, or wait for it.
         """
-        with suppress(OSError), self._feeding(waits) as is_alone:  # a later writer feeds the rest
+        # A later writer feeds the rest, which searches until then read by themselves.
+        with suppress(OSError, ValueError), self._feeding(waits) as is_alone:
             while is_alone and self._feed_some():
                 pass
 
@@ -256,11 +265,13 @@ class KeptIndex:
             return False
         name = f"{self._source.name}.{uuid4().hex}" if is_new else str(self._state[0])
         index = self._in(private_folder(self._parent / name))
-        if is_new:
-            self._fill(index)
-        index.add(texts)
-        index.commit()
-        del index
+        try:
+            if is_new:
+                self._fill(index)
+            index.add(texts)
+            index.commit()
+        finally:
+            index.release()
         self._note(name, last_seq)
         return True
 

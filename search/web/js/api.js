@@ -133,10 +133,15 @@ export async function wordsIn(sound, signal) {
 }
 
 export const getAsset = (id, signal) => json(`v1/assets/${encodeURIComponent(id)}`, { signal });
+/** Open the folder of a file in the file manager of the server's machine. */
+export const showFolder = (id) => request(`v1/assets/${encodeURIComponent(id)}/folder`, { method: "POST" });
+/** Some of the text of a file as it was read, `around` a passage or from a `start` on. */
+export const getPassages = (id, query, signal) => json(`v1/assets/${encodeURIComponent(id)}/passages?${new URLSearchParams(query)}`, { signal });
+const asText = (filter) => (typeof filter === "string" ? filter : JSON.stringify(filter));
 export const listAssets = (limit, filter, cursor, signal, sort = "auto") =>
-  json(`v1/assets?${new URLSearchParams({ limit, cursor, sort, stacks: true, ...(filter && { filter: JSON.stringify(filter) }) })}`, { signal });
+  json(`v1/assets?${new URLSearchParams({ limit, cursor, sort, stacks: true, ...(filter && { filter: asText(filter) }) })}`, { signal });
 /** Counts of the files that a filter leaves, and of the folders below one. */
-export const getFacets = (filter, folder) => json(`v1/facets?${new URLSearchParams({ ...(folder && { folder }), ...(filter && { filter: JSON.stringify(filter) }) })}`);
+export const getFacets = (filter, folder) => json(`v1/facets?${new URLSearchParams({ ...(folder && { folder }), ...(filter && { filter: asText(filter) }) })}`);
 /** Add tags to an asset and take others off; the asset. */
 export const changeTags = (id, add, remove) =>
   json(`v1/assets/${encodeURIComponent(id)}`, {

@@ -1,7 +1,8 @@
 // One file in full: a large preview at the moment found, its moments, what is known about it.
 
-import { address, deleteAsset, getAsset } from "./api.js";
+import { address, deleteAsset, getAsset, showFolder } from "./api.js";
 import { draw, markedText, thumbnailAt, waveform } from "./cards.js";
+import { pageView, textView } from "./document.js";
 import { button, byId, el, icon, styled } from "./dom.js";
 import { framed } from "./framed.js";
 import { bytes, clock, day, fixed, languageName, likelihood, percent, placeName } from "./format.js";
@@ -21,6 +22,7 @@ const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "colour", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places", "language", "n_pages", "author", "created", "caption", "rating", "speech_s"];
 const BEGINNING_BYTES = 20_000;
 const FRAMES = 8;
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 const UNSURE = 0.5;
 let shownId = null;
 let asking = new AbortController(); // about the file that is shown
@@ -91,7 +93,8 @@ function fill(hit, at, again = false) {
     return;
   }
   const pane = preview(hit, at ?? openingOf(hit, markedWords()).start_s ?? 0);
-  refill(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, aside(hit))].filter(Boolean));
+  const layout = tileOf(hit) === "text" && isShown(hit) ? "detail pages" : "detail";
+  refill(...[closeButton(), pager(-1), pager(1), el("div", { class: layout }, pane, aside(hit))].filter(Boolean));
 }
 
 /** Replace what the dialog shows; the focus stays in it, and on the button that turns pages. */
@@ -113,17 +116,17 @@ function preview(hit, startS) {
   const kind = tileOf(hit);
   const pane = el("div", { class: `preview ${kind}` });
   if (kind === "image" || kind === "drawn") pane.append(fullPicture(hit));
-  else if (kind === "text") pane.append(...[pageOf(hit), fullText(hit)].filter(Boolean));
+  else if (kind === "text") pane.append(...documentOf(hit));
   else pane.append(...playable(hit, kind, startS));
   return pane;
 }
 
-/** The page on which the hit stands, of what has pictures of its pages. */
-function pageOf(hit) {
-  if (!isShown(hit)) return null;
-  const page = hit.place?.page ?? 1;
-  const onPage = [hit, ...(hit.moments ?? [])].filter((part) => (part.place?.page ?? 1) === page);
-  return framed(picture(thumbnailAt(hit, null, 1024), t("Page {page}", { page }), (image) => image.remove()), onPage);
+/** Its pages, if there are pictures of them, or else all of its text. */
+function documentOf(hit) {
+  const prose = fullText(hit);
+  if (!isShown(hit)) return [textView(hit, prose, markedWords(), asking.signal), prose].filter(Boolean);
+  const [bar, sheet] = pageView(hit, () => sheet.remove());
+  return [bar, sheet, prose];
 }
 
 /** The thumbnail at once, and the file itself where the browser can show it. */
@@ -192,6 +195,7 @@ function aside(hit) {
       { class: "row" },
       button("small", [icon("like"), t("More like this")], () => moreLike(hit)),
       el("a", { class: "small", href: address(hit.content_url), download: hit.name }, icon("download"), t("Download")),
+      folderButton(hit),
       removeButton(hit),
     ),
     momentList(hit),
@@ -199,6 +203,22 @@ function aside(hit) {
     hit.score == null ? null : why(hit),
     hit.size_bytes == null ? el("dl", { class: "known" }) : knownFacts(hit), // of a hit, when all is known
   );
+}
+
+/** Where the server is this machine: open the folder in which the file lies. */
+function folderButton(hit) {
+  if (!LOOPBACK.includes(location.hostname) || hit.uri === null) return null;
+  const open = button("small", [icon("folder"), t("Open its folder")], async () => {
+    open.nextElementSibling.matches(".notice") && open.nextElementSibling.remove();
+    try {
+      await showFolder(hit.asset_id);
+    } catch (error) {
+      const problem = el("div", { class: "notice" });
+      open.after(problem);
+      showError(problem, error);
+    }
+  });
+  return open;
 }
 
 const BY = { text: t("found by what it says"), image: t("found by what is seen"), audio: t("found by what is heard") };

@@ -16,7 +16,7 @@
   if (root.lang !== "en") root.classList.add("translating");
   if (/[?&](q|term)=/.test(location.search)) root.classList.add("asked");
   if (kept("saved")) root.classList.add("saving");
-  if (kept("stocked")) root.classList.add("stocked");
+  if (kept("bare")) root.classList.add("bare");
   askEarly();
 
   /** Ask for what is shown first while the modules are loaded; js/api.js takes the answers. */

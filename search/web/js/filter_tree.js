@@ -14,11 +14,14 @@ export function toFilter({ kinds, form }) {
     form.language && { field: "language", eq: form.language },
     between("duration_s", form.min_s === "" ? null : Number(form.min_s), form.max_s === "" ? null : Number(form.max_s)),
     between("modified", midnight(form.since, 0), midnight(form.until, 1)),
-    form.filter.trim() && JSON.parse(form.filter),
+    written(form.filter.trim()),
   ].filter(Boolean);
   if (parts.length < 2) return parts[0] ?? null;
   return { and: parts };
 }
+
+/** JSON, or a condition as people write it, which the server reads. */
+const written = (text) => (text.startsWith("{") ? JSON.parse(text) : text);
 
 /** Words between commas. */
 export const list = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);

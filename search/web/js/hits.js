@@ -252,7 +252,6 @@ export const dateOf = ({ metadata }) => [metadata?.taken, metadata?.modified].fi
 function choose() {
   const shots = [...newer, ...hits].flatMap((hit) => (opened.has(hit.asset_id) || hidden.has(hit.asset_id) ? spread(hit) : hit));
   order = shots.filter(({ asset_id: id, weak }) => !(folded && weak) && !hidden.has(id));
-  if (context.order) order.sort(context.order === "oldest" ? (a, b) => dateOf(a) - dateOf(b) : (a, b) => dateOf(b) - dateOf(a));
   feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();
   if (context.isDated) nameMonths();

@@ -7,6 +7,8 @@ import { READINGS } from "./state.js";
 export const PAGE = 24;
 /** How much of the library is asked for at once. */
 export const LISTED = 100;
+/** What answers are sorted by, all of them. */
+const SORTS = { newest: "-date", oldest: "date", name: "name", size: "-size_bytes" };
 /** The weight of an excluded term: more ruins the list (docs/search.md). */
 export const LESS = -0.5;
 
@@ -58,6 +60,7 @@ export function toRequest(state, cursor = "") {
   if (form.lexical === "off") body.lexical = false;
   if (state.literal?.length) body.understand = READINGS.filter((kind) => !state.literal.includes(kind));
   if (state.only?.length) body.only = state.only;
+  if (SORTS[state.order]) body.sort = SORTS[state.order];
   if (cursor) body.cursor = cursor;
   return body;
 }

@@ -127,6 +127,7 @@ async function load(state, key, signal) {
     if (signal.aborted) return;
     remember(key, result);
     showResult(result);
+    countAll(result, signal);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     clearResults();
@@ -142,9 +143,12 @@ async function pageOf(state, cursor, signal, least = 0) {
   const order = ["oldest", "added"].includes(state.order) ? state.order : "auto";
   const start = order === "auto" ? firstCursor(state) : "";
   const { filter } = toRequest(state);
-  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, order);
-  if (!filter && !cursor) localStorage.setItem("stocked", assets.length ? "1" : ""); // for early.js
-  return { hits: assets.map(toHit), asked: false, next_cursor, sort };
+  const { assets, next_cursor, sort, warnings } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, order);
+  if (!filter && !cursor) {
+    document.documentElement.classList.toggle("bare", !assets.length);
+    localStorage.setItem("bare", assets.length ? "" : "1"); // for early.js
+  }
+  return { hits: assets.map(toHit), asked: false, next_cursor, sort, warnings };
 }
 
 async function ask(state, cursor, signal, changes = {}) {
@@ -192,7 +196,8 @@ export async function showMore({ focus = true } = {}) {
     const fresh = notShown(page.hits);
     shown.hits = [...shown.hits, ...fresh];
     shown.cursor = page.next_cursor;
-    shown.result = { ...shown.result, hits: [...shown.result.hits, ...fresh], next_cursor: page.next_cursor };
+    const total = page.total ?? shown.result.total;
+    shown.result = { ...shown.result, total, hits: [...shown.result.hits, ...fresh], next_cursor: page.next_cursor };
     remember(shown.key, shown.result);
     const first = addHits(fresh, context(shown.hits, page));
     // Who does something else meanwhile is not taken away from it.
@@ -275,7 +280,6 @@ function context(hits, { asked, sort }) {
   return {
     asked,
     isDated: !asked && ["newest", "oldest"].includes(sort),
-    order: asked && current().order !== "added" ? current().order : "",
     words: markedWords(),
     best: hits.reduce((best, { score }) => Math.max(best, score ?? 0), 0),
     link: (hit) => format({ ...current(), open: hit.asset_id, at: openingOf(hit, markedWords()).start_s }),
@@ -294,24 +298,22 @@ export async function moreLike(hit) {
 
 /** Show in which order things are; the best come first where something is asked for. */
 function showOrder(asked, sort) {
-  const [first, newest, , added] = order.options;
-  first.textContent = asked ? t("Best first") : t("Newest first");
-  newest.hidden = !asked;
-  added.hidden = Boolean(asked);
-  order.value = current().order === (asked ? "added" : "newest") ? "" : current().order;
+  order.options[0].textContent = asked ? t("Best first") : t("Newest first");
+  for (const option of order.options) option.hidden = (asked ? ["added"] : ["newest", "name", "size"]).includes(option.value);
+  order.value = current().order;
+  if (order.selectedOptions[0].hidden) order.value = "";
   order.hidden = !asked && sort === "id";
 }
 
-function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next_cursor: next, understood, warnings = [] }) {
+function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next_cursor: next, understood, total, warnings = [] }) {
   showUnderstood(understood);
-  const found = tn(hits.length, "{n} result", "{n} results");
-  const count = next ? t("{found}, and more", { found }) : found;
+  const count = countOf(hits, next, total);
   document.documentElement.classList.toggle("asked", Boolean(asked));
-  byId("summary").hidden = !hits.length && !asked;
+  byId("summary").hidden = !hits.length && !asked && !warnings.length;
   if (!isEnglish) warnings = warnings.map((reason) => t("Something is missing ({reason})", { reason: reason.replace(/\.$/, "") }));
   if (asked && spokenMs) warnings = [...warnings, t("{time} after the last words", { time: millis(performance.now() - spokenMs) })];
   spokenMs = 0;
-  byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");
+  byId("summary-text").textContent = [asked ? count : t("In the library"), ...warnings].join(". ");
   more.hidden = !next || !asked;
   byId("grouped").hidden = !asked;
   showOrder(asked, sort);
@@ -329,12 +331,51 @@ function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next
   say(t("{count} in {time}", { count, time: timing.textContent }));
 }
 
+/** How many results there are, as far as that is known, and on how many pages. */
+function countOf(hits, next, total) {
+  const found = tn(total ?? hits.length, "{n} result", "{n} results");
+  if (total == null) return next ? t("{found}, and more", { found }) : found;
+  return total > PAGE ? tn(Math.ceil(total / PAGE), "{found}, in {n} page", "{found}, in {n} pages", { found }) : found;
+}
+
+/** Ask how many results a list has that goes on behind its first page; one that nothing ends is not counted. */
+async function countAll({ asked, total, judged, understood = [], next_cursor: next }, signal) {
+  const hasEnd = judged || current().form.threshold || understood.some(({ only }) => only);
+  if (!asked || total != null || !next || !hasEnd) return;
+  try {
+    const { total: counted } = await ask(current(), "", signal, { count: true, moments: 0 });
+    if (signal.aborted || counted == null) return;
+    shown.result = { ...shown.result, total: counted };
+    remember(shown.key, shown.result);
+    showSummary(shown.result);
+  } catch {
+    // What is shown stays.
+  }
+}
+
+/** All that a list holds, without the weaker matches: what is shown, where nothing ends it. */
+export async function wholeList() {
+  const { signal } = running;
+  const { asked, total, next_cursor: next } = shown.result;
+  const hits = shownHits().filter(({ weak }) => !weak);
+  if (!next || (asked && total == null)) return hits;
+  const all = [];
+  for (let cursor = ""; ; ) {
+    const page = await (asked ? ask(current(), cursor, signal, { sort: "name", limit: MOST_RENEWED, moments: 0 }) : pageOf({ ...current(), from: "" }, cursor, signal, MOST_RENEWED));
+    all.push(...page.hits.filter(({ weak }) => !weak));
+    cursor = page.next_cursor;
+    if (!cursor || page.hits.some(({ weak }) => weak)) return all;
+  }
+}
+
 /** Weaker matches are folded away, behind a button with their number. */
 function showFold(hits) {
   const n = hits.filter(({ weak }) => weak).length;
   weaker.hidden = !n || !isFolded();
   weaker.textContent = tn(n, "Show {n} weaker match", "Show {n} weaker matches");
-  if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."));
+  const isEmpty = n && n === hits.length && isFolded();
+  if (isEmpty) byId("summary-text").replaceChildren(t("Nothing stands out."));
+  (isEmpty ? byId("summary-text") : byId("behind")).after(weaker);
 }
 
 /** Show the weaker matches, too. */

@@ -1,13 +1,15 @@
 // Several files at once: picked by their checks, with shift from one to another, or by a key.
 
-import { changeTags, deleteAsset, getAsset } from "./api.js";
+import { address, changeTags, deleteAsset, getAsset } from "./api.js";
 import { button, byId, el, icon, say } from "./dom.js";
 import { between, focusAt, hide, hitsOf, markPicked, picked, setTags, unhide } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { showError } from "./notice.js";
-import { forgetAssets } from "./search.js";
+import { forgetAssets, wholeList } from "./search.js";
 
 const UNDO_MS = 8000;
+/** Browsers take some downloads at once and drop the rest. */
+const BETWEEN_DOWNLOADS_MS = 400;
 const bar = byId("selection");
 let anchor = null;
 let last = 0; // the place of the card picked last
@@ -41,7 +43,33 @@ function draw() {
   }
   finish();
   const count = tn(picked.size, "{n} file selected", "{n} files selected");
-  show(count, button("small", t("Tags"), tagPicked), button("small", [icon("trash"), t("Remove")], remove), button("plain", t("Clear"), clearPicked));
+  show(
+    count,
+    button("small", t("Tags"), tagPicked),
+    button("small", [icon("download"), t("Download")], download),
+    button("small", [icon("trash"), t("Remove")], remove),
+    button("plain", t("Select all"), pickAll),
+    button("plain", t("Clear"), clearPicked),
+  );
+}
+
+/** Pick all that the list holds, on this page and behind it. */
+async function pickAll(event) {
+  event.currentTarget.disabled = true;
+  try {
+    for (const { asset_id: id } of await wholeList()) picked.add(id);
+  } catch (error) {
+    if (error.name !== "AbortError") showError(byId("notice"), error);
+  }
+  draw();
+}
+
+/** Have the browser save each of the picked files. */
+async function download() {
+  for (const id of [...picked]) {
+    el("a", { href: address(`v1/assets/${encodeURIComponent(id)}/content`), download: true }).click();
+    await new Promise((resume) => setTimeout(resume, BETWEEN_DOWNLOADS_MS));
+  }
 }
 
 function show(text, ...acts) {

@@ -9,8 +9,8 @@ export const NO_FILTERS = Object.freeze({
 /** What can be understood in the words, unless it is taken literally. */
 export const READINGS = ["date", "place"];
 
-/** By date, where the best or the newest do not come first anyway; the library also by arrival. */
-const ORDERS = ["newest", "oldest", "added"];
+/** Where the best or the newest do not come first anyway: of a library the first three, of answers all but `added`. */
+const ORDERS = ["newest", "oldest", "added", "name", "size"];
 
 const NUMBERS = ["threshold", "diversity"];
 

@@ -81,6 +81,7 @@ async function addPart(files) {
 function entry() {
   const row = el("div", { class: "job", role: "listitem", tabindex: "-1" });
   jobs.prepend(row);
+  requestAnimationFrame(() => row.scrollIntoView({ block: "nearest" }));
   byId("jobs-empty").hidden = true;
   return row;
 }

@@ -21,6 +21,7 @@ from search.api.services import Services
 from search.filters import Compare, Operator
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import bearer
+from tests.support.waiting import wait_for
 
 
 def id_of(client: httpx.Client, name: str) -> str:
@@ -258,3 +259,41 @@ def test_a_root_is_a_whole_path_or_an_address() -> None:
     )
     with pytest.raises(ValueError, match="absolute"):
         ApiConfig.model_validate({"public_roots": ["photos"]})
+
+
+def test_the_folder_of_a_file_is_opened_for_this_machines_user_alone(
+    client: httpx.Client,
+    parts: Services,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened, opener = tmp_path / "opened", tmp_path / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
+    opener.chmod(0o755)
+    monkeypatch.setenv("PATH", str(opener.parent), prepend=":")
+    path = f"/v1/assets/{id_of(client, 'tone.wav')}/folder"
+    everybody = Access(KeyRing(tmp_path / "keys.json"), required=False)
+    with served(replace(parts, access=everybody)) as other:
+        assert other.post(path).status_code == 403
+    monkeypatch.setenv("DISPLAY", ":7")
+    assert client.post(path).status_code == 204
+    wait_for(opened.exists)
+    assert Path(opened.read_text()) in [folder, *folder.rglob("*")]
+
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    refused = client.post(path)
+    assert refused.status_code == 404
+    assert "tone.wav" in refused.json()["error"]["remedy"]
+
+
+def test_the_text_of_a_file_is_read_around_a_passage(client: httpx.Client) -> None:
+    hit = client.post("/v1/search", json={"query": "bread"}).json()["hits"][0]
+    path = f"/v1/assets/{hit['asset_id']}/passages"
+    read = client.get(path, params={"around": hit["segment_id"], "limit": 1}).json()
+    assert read["total"] >= 1
+    assert read["passages"][0]["segment_id"] == hit["segment_id"]
+    assert "dough" in read["passages"][0]["text"]
+    assert client.get("/v1/assets/unknown/passages").status_code == 404

@@ -108,6 +108,11 @@ def test_pages_follow_each_other(ours: Anymodal) -> None:
 
     assert sorted(names) == ["bread.txt", "page.html", "sky.jpg", "tone.wav"]
     assert sorted(one.name for one in ours.assets()) == sorted(names)
+    in_order = list(ours.hits("bread", limit=1, sort="-name", score_threshold=-99))
+    strong = [hit.name for hit in in_order if not hit.weak]
+    assert strong == sorted(strong, reverse=True)
+    assert sorted(hit.name for hit in in_order) == sorted(names)
+    assert ours.search("bread", limit=1, count=True).total == len(strong) > 0
     texts = ours.assets({"field": "modality", "eq": "text"})
     assert sorted(one.name for one in texts) == ["bread.txt", "page.html"]
 
@@ -140,6 +145,16 @@ def test_embeddings_are_arrays(ours: Anymodal) -> None:
 
     assert rows.shape == (2, ours.info().space.embed_dim)
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_what_a_filter_names_and_no_file_has_is_said(ours: Anymodal) -> None:
+    for filter in ("modality = 'imgae'", {"field": "modality", "eq": "imgae"}):
+        (said,) = ours.search("rain", filter=filter).warnings
+        assert "image" in said
+        (said,) = ours.asset_page(filter).warnings
+        assert "image" in said
+    assert ours.search("rain", filter="modality=“image”").warnings == []
+    assert [asset.modality for asset in ours.assets("modality=image")] == ["image"]
 
 
 def test_errors_are_of_the_one_tree(ours: Anymodal) -> None:

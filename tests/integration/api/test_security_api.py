@@ -12,6 +12,7 @@ from search.api.access.auth import COOKIE, Access
 from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
 from search.api.services import Services
+from search.errors import StoreUnavailableError
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import bearer, connect, heard
 
@@ -194,19 +195,40 @@ def test_a_failure_inside_reveals_nothing(
     assert "/srv/secret" in caplog.text
 
 
+def test_a_store_that_is_away_is_named_with_its_address_to_the_operator_alone(
+    parts: Services, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreUnavailableError("The store http://10.0.0.1 does not answer.", "Start it.")
+
+    monkeypatch.setattr(parts.engine, "search", fail)
+    told = []
+    with served(replace(parts, access=Access(ring, required=True))) as client:
+        for scopes in (["read"], ["read", "admin"]):
+            head = bearer(ring.create("someone", scopes, 6000)[1])
+            answer = client.post("/v1/search", json=SEARCH, headers=head)
+            assert answer.status_code == 503
+            told.append(answer.json()["error"])
+    assert told[0]["message"] == "The vector store does not answer."
+    assert "10.0.0.1" in told[1]["message"]
+    assert told[1]["remedy"] == "Start it."
+
+
 def test_readiness_says_which_part_is_dead(
     parts: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dead() -> None:
+    def dead(*_: object) -> None:
         raise ConnectionError("http://user:password@10.0.0.1")
 
     with served(parts) as client:
         assert client.get("/readyz").json()["status"] == "ready"
         monkeypatch.setattr(parts.jobs, "ping", dead)
         answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["checks"]["jobs"] == {"ok": False, "error": "ConnectionError"}
-    assert answer.json()["checks"]["store"]["ok"]
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["jobs"] == {"ok": False, "error": "ConnectionError"}
+        assert answer.json()["checks"]["store"]["ok"]
+        monkeypatch.setattr(parts.store, "lexical", dead)  # it answers, and cannot be searched
+        assert client.get("/readyz").json()["checks"]["store"]["ok"] is False
     assert "password" not in answer.text
 
 

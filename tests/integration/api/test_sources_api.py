@@ -121,7 +121,7 @@ def test_a_source_without_its_extra_is_a_failure_of_the_job(
 ) -> None:
     monkeypatch.setattr("encoder.system.extras.is_installed", lambda module: module != "gcsfs")
     (failure,) = ingested(client, "gs://b/a/")["failures"]
-    assert "anymodal[gcs]" in failure["reason"]
+    assert "[gcs]" in failure["reason"]
 
 
 def test_what_is_allowed_is_a_whole_beginning() -> None:

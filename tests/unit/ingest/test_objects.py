@@ -179,7 +179,7 @@ def refuse(url: str, error: Exception) -> None:
 
 def test_what_reads_a_url_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "is_installed", lambda module: module != "gcsfs")
-    with pytest.raises(MissingExtraError, match=r"gs:// needs gcsfs.*anymodal\[gcs\]"):
+    with pytest.raises(MissingExtraError, match=r"gs:// needs gcsfs.*\[gcs\]"):
         ObjectServer("gs://photos/", IngestConfig())
     with pytest.raises(SourceError, match="nothing://a/ cannot be read: Protocol not known"):
         ObjectServer("nothing://a/", IngestConfig()).look("nothing://a/b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,9 @@ EQ = Compare("title", Operator.EQ, "x")
             Compare("modified", Operator.GT, 0.0),
         ),
         ({"field": "modified", "in": [5]}, Compare("modified", Operator.IN, (5,))),
+        ({"field": "tags", "eq": "x"}, Compare("tags", Operator.CONTAINS, "x")),
+        ('{"field": "title", "eq": "x"}', EQ),
+        ({"and": ["title=x"]}, And((EQ,))),
     ],
 )
 def test_json_becomes_a_tree(data: object, wanted: Filter) -> None:
@@ -75,7 +79,14 @@ def test_json_becomes_a_tree(data: object, wanted: Filter) -> None:
         ({"field": "width", "eq": 2**60}, "2\\*\\*53"),
         ({"field": "width", "eq": float("nan")}, "filter.eq: got nan"),
         ({"field": "width", "prefix": "1"}, "filter.width: got the operator prefix"),
-        ({"field": "tags", "eq": "x"}, "filter.tags: got the operator eq. Expected contains"),
+        ({"field": "tags", "in": ["x"]}, "filter.tags: got the operator in. Expected contains"),
+        ({"field": "tag", "eq": "x"}, "filter.field: got 'tag'. Expected tags"),
+        ("langauge=en", "got 'langauge'. Expected language"),
+        ("tags", "filter: got 'tags'. Expected FIELD=VALUE"),
+        ("=x", "filter: got '=x'"),
+        ("{", "filter: got '{'.*JSON"),
+        ("rating = many", "filter.eq: got 'many'. Expected a number"),
+        ({"or": ["title=x", "rating=many"]}, r"filter.or\[1\].eq: got 'many'"),
         ({"field": "modified", "gt": "yesterday"}, "filter.gt: got 'yesterday'. Expected an ISO"),
         ({"field": "metadata.x", "prefix": 5}, "filter.prefix: got 5. Expected a string"),
         ({"field": "metadata.x", "gt": True}, "filter.gt: got True"),
@@ -90,6 +101,56 @@ def test_json_becomes_a_tree(data: object, wanted: Filter) -> None:
 def test_what_is_no_filter_is_refused_with_its_place(data: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_filter(data)
+
+
+@pytest.mark.parametrize("field", ["title", "metadata.x", "tags"])
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("{}=beach", "beach"),
+        ("{} = beach", "beach"),
+        ('{}="beach"', "beach"),
+        ("{} == 'beach day' ", "beach day"),
+        ("{}=“beach”", "beach"),
+        ("{} = „Strand“", "Strand"),
+        ("{}=«plage»", "plage"),
+        ("{}=「海」", "海"),
+        ("{}='it's'", "it's"),
+        ('{}=5" disk', '5" disk'),
+        ('{}=a="b"', 'a="b"'),
+        ('{}=""', ""),
+        ('{}="2024"', "2024"),
+    ],
+)
+def test_conditions_are_read_as_people_write_them(field: str, written: str, value: str) -> None:
+    operator = Operator.CONTAINS if field == "tags" else Operator.EQ
+    assert parse_filter(written.format(field)) == Compare(field, operator, value)
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("rating >= 4", Compare("rating", Operator.GTE, 4)),
+        ('rating="4"', Compare("rating", Operator.EQ, 4)),
+        ("title=2024", Compare("title", Operator.EQ, "2024")),
+        ("metadata.year=2024", Compare("metadata.year", Operator.EQ, 2024)),
+        ("metadata.done=true", Compare("metadata.done", Operator.EQ, True)),
+        ("modified<1970-01-02", Compare("modified", Operator.LT, 86400.0)),
+        ("language != en", Compare("language", Operator.NE, "en")),
+    ],
+)
+def test_conditions_have_signs_and_numbers(written: str, wanted: Filter) -> None:
+    assert parse_filter(written) == wanted
+
+
+def test_a_tag_that_is_not_there_differs_as_other_fields_do() -> None:
+    def tagged(**metadata: Any) -> AssetRow:
+        return AssetRow("a", IMAGE, "image/png", 7, {IMAGE: 1}, ["/a"], metadata)
+
+    differs = parse_filter("tags != sea")
+    assert matches(differs, tagged(tags=["sun"]))
+    assert not matches(differs, tagged(tags=["sun", "sea"]))
+    assert not matches(differs, tagged())
 
 
 def test_a_deep_nesting_is_refused() -> None:

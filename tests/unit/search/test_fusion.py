@@ -11,7 +11,7 @@ from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 from search.lexical.rarity import Frequencies, QueryWords
-from search.query.sorting import check_sort, sort_hits
+from search.query.sorting import check_sort, order_of
 from search.query.word_search import WordMatch, shares_held
 from search.ranking.fusion import (
     FusedQuery,
@@ -25,7 +25,7 @@ from search.ranking.fusion import (
 )
 from search.ranking.grouping import by_asset
 from search.ranking.snippets import snippet
-from search.types import Hit, ScoredSegment
+from search.types import AssetRow, ScoredSegment
 
 SPACE = Space(2, {}, {IMAGE: Calibration(0.5, 0.1), TEXT: Calibration(0.1, 0.2)})
 ONE = FusedQuery(np.array([1, 0], np.float32))
@@ -122,19 +122,30 @@ def test_of_one_kind_the_best_is_a_hit_and_others_are_moments() -> None:
     assert (film.key, film.best, film.moments) == ("film", sound, RANKED[:2])
 
 
-HITS = [
-    Hit("b", "b1", "/b", IMAGE, 3.0, metadata={"taken": 20.0, "city": "bonn"}),
-    Hit("c", "c1", "/c", IMAGE, 2.0, metadata={}),
-    Hit("a", "a1", "/a", IMAGE, 1.0, metadata={"taken": 10.0, "city": "Aachen"}),
-    Hit("d", "d1", "/d", IMAGE, 0.5, metadata={"taken": 20.0, "city": "Celle"}),
+ASSETS = [
+    AssetRow("b", IMAGE, "image/png", 30, {}, ["/x/B.png"], {"taken": 20.0, "city": "bonn"}),
+    AssetRow("c", IMAGE, "image/png", 20, {}, ["/y/A.png"], {"modified": 5.0}),
+    AssetRow("a", IMAGE, "image/gif", 10, {}, ["/c.png"], {"taken": 10.0, "city": "Aachen"}),
+    AssetRow("d", IMAGE, "image/png", 20, {}, ["/d.png"], {"taken": 20.0, "city": "Celle"}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("sort", "order"), [("taken", "abdc"), ("-taken", "bdac"), ("city", "abdc"), ("rating", "bcad")]
+    ("sort", "order"),
+    [
+        ("taken", "abdc"),
+        ("-taken", "bdac"),
+        ("date", "cabd"),
+        ("name", "cbad"),
+        ("size_bytes", "acdb"),
+        ("-size_bytes", "bcda"),
+        ("media_type", "abcd"),
+        ("city", "abdc"),
+        ("rating", "bcad"),
+    ],
 )
-def test_hits_are_sorted_by_a_field_of_their_asset(sort: str, order: str) -> None:
-    assert "".join(hit.asset_id for hit in sort_hits(HITS, sort)) == order
+def test_assets_are_sorted_by_a_field(sort: str, order: str) -> None:
+    assert "".join(ASSETS[place].asset_id for place in order_of(ASSETS, sort)) == order
 
 
 @pytest.mark.parametrize("sort", ["nonsense", "tags", "--taken", "path"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,10 @@ def ids(hits: Sequence[Hit]) -> list[str]:
     return [hit.asset_id for hit in hits]
 
 
-@pytest.mark.parametrize("options", [{}, {"diversity": 0.3}])
+IN_ORDER = {"sort": "taken", "score_threshold": -99.0}
+
+
+@pytest.mark.parametrize("options", [{}, {"diversity": 0.3}, IN_ORDER])
 def test_a_burst_takes_one_place_of_a_full_page(
     engine: SearchEngine, options: dict[str, object]
 ) -> None:
@@ -134,9 +138,11 @@ def test_what_has_nothing_to_see_or_is_a_page_looks_like_nothing() -> None:
     assert likeness(["", ""])[0, 1] == 0
 
 
-@given(st.integers(0, 999), st.integers(1, 7))
+@given(st.integers(0, 999), st.integers(1, 7), st.booleans())
 @settings(max_examples=40)
-def test_pages_hold_every_photo_once_in_stacks_of_what_is_alike(seed: int, limit: int) -> None:
+def test_pages_hold_every_photo_once_in_stacks_of_what_is_alike(
+    seed: int, limit: int, is_sorted: bool
+) -> None:
     rng = np.random.default_rng(seed)
     store = MemoryStore(DIM)
     rows = [
@@ -144,12 +150,15 @@ def test_pages_hold_every_photo_once_in_stacks_of_what_is_alike(seed: int, limit
     ]
     for row in rows:
         put(store, row, float(rng.uniform(-1, 1)))
-    found = pages(SearchEngine(Given(Space(DIM, {})), store), Query([QUESTION], limit=limit))
+    options: dict[str, Any] = IN_ORDER if is_sorted else {}
+    query = Query([QUESTION], limit=limit, **options)
+    found = pages(SearchEngine(Given(Space(DIM, {})), store), query)
     shots = [shot for page in found for hit in page for shot in (hit, *hit.stack)]
     assert sorted(ids(shots)) == [row.asset_id for row in rows]
     looks = {row.asset_id: row.metadata[LOOK] for row in rows}
+    order = [hit.metadata["taken"] if is_sorted else -hit.score for page in found for hit in page]
+    assert order == sorted(order)
     for page in found:
-        assert [hit.score for hit in page] == sorted((hit.score for hit in page), reverse=True)
         assert all(looks[shot.asset_id] == looks[h.asset_id] for h in page for shot in h.stack)
         assert all(shot.score <= hit.score for hit in page for shot in hit.stack)
     assert all(len(page) == limit for page in found[:-1])

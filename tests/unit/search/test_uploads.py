@@ -73,3 +73,25 @@ def test_a_form_is_the_same_in_any_pieces(tmp_path: Path, size: int) -> None:
 
     (path,) = asyncio.run(received())
     assert (path.name, path.read_text()) == ("ß.txt", "Über See")
+
+
+def test_a_form_holds_no_more_files_open_than_one(tmp_path: Path) -> None:
+    part = (
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="{0}.txt"\r\n\r\nNo {0}\r\n'
+    )
+    n_open = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(300):
+            yield part.format(number).encode()
+            n_open.append(len(list(Path("/proc/self/fd").iterdir())))
+        yield b"--b--\r\n"
+
+    async def received() -> list[Path]:
+        receiving = Receiving(UploadFolder(tmp_path), ApiConfig())
+        await receiving.read("multipart/form-data; boundary=b", pieces())
+        return await receiving.keep()
+
+    paths = asyncio.run(received())
+    assert {path.read_text() for path in paths} == {f"No {number}" for number in range(300)}
+    assert max(n_open) - n_open[0] < 10

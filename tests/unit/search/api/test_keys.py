@@ -10,9 +10,8 @@ import pytest
 from encoder.errors import InputError
 from search.api.access.auth import Access, Bucket, access_for
 from search.api.access.keys import KeyRing, Sessions
-from search.api.access.paths import PATHS
 from search.api.config import ApiConfig
-from search.api.errors import ForbiddenError, UnauthorizedError
+from search.api.errors import PATHS, ForbiddenError, UnauthorizedError
 from search.filters import parse_filter
 
 

@@ -140,5 +140,5 @@ def test_without_pyarrow_the_extra_is_named(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extras, "is_installed", lambda module: module != "pyarrow")
-    with pytest.raises(MissingExtraError, match=r"store .*port.*'anymodal\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"store .*port.*\[parquet\]'"):
         CliRunner().invoke(anymodal, ["store", command, str(tmp_path)], catch_exceptions=False)
