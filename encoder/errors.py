@@ -36,6 +36,7 @@
     │   ├── SpaceMismatchError      500  a different model filled it
     │   └── StoreMovedError         503  another of its spaces is searched by now
     ├── NotFoundError               404  what a query names is not stored (search.errors)
+    ├── OutsideError                403  a key with a filter writes outside it (search.errors)
     ├── TimeLimitError              504  a search took longer than allowed (search.errors)
     ├── TooCostlyError              413  a request takes too much of the processor (search.errors)
     ├── CancelledError              499  nobody waits for the answer any more (search.errors)

@@ -7,14 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from itertools import zip_longest
+from threading import Lock
 
 import numpy as np
+from cachetools import LRUCache
 
 from encoder.errors import AnymodalError, InputError, ModelTimeoutError, ModelUnavailableError
 from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Modality
 from search.errors import NotFoundError
+from search.filters import Filter
 from search.lanes import Lanes, SearchedLane, Sizes
 from search.latency import LatencyTracker
 from search.listing import Chosen, Listing
@@ -22,6 +25,7 @@ from search.query.deadline import Deadline, StageProgress
 from search.query.pages import check_cursor, read_page
 from search.query.planner import QueryPlan, plan
 from search.query.query import Query, Term
+from search.query.query_encoder import QueryEncoder
 from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
@@ -34,12 +38,14 @@ from search.ranking.second_look import Reranker, question_of
 from search.ranking.verdict import Verdict, threshold_among
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
+from search.store.visible import visible
 from search.types import Explanation, Hit, SearchResult
-from search.understanding.evidence import Evidence, EvidenceSearch
+from search.understanding.evidence import Evidence, EvidenceSearch, both
 from search.understanding.places import LibraryPlaces
 from search.understanding.understand import MAX_CHARS, reads, understand
 
 _THREADS = 16
+_MOST_WITHIN = 64
 
 
 class SearchEngine:
@@ -48,7 +54,7 @@ class SearchEngine:
     Make it in the process that uses it, after a fork. ``latency`` holds the stages of recent
     searches. One set of threads serves all requests. ``today`` is used to resolve "yesterday".
     ``reranker`` judges texts for queries with ``rerank``. ``lanes`` are the encoders of modalities
-    that the store keeps in spaces of their own.
+    that the store keeps in spaces of their own. ``threads`` are another engine's.
     """
 
     def __init__(
@@ -58,11 +64,12 @@ class SearchEngine:
         today: Callable[[], date] = date.today,
         reranker: Reranker | None = None,
         lanes: Mapping[Modality, ItemEncoder] | None = None,
+        threads: ThreadPoolExecutor | None = None,
     ) -> None:
         self._reranker = reranker
         self._today = today
         self._lanes = Lanes.of(encoder, store, lanes or {})
-        self._store = store
+        self.store = store
         self._sizes = Sizes(store)
         self._names = NameIndex(store)
         self._places = LibraryPlaces(store)
@@ -71,14 +78,34 @@ class SearchEngine:
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
             | (lanes or {}).keys()
         )
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="search")
+        self._threads = threads or ThreadPoolExecutor(_THREADS, thread_name_prefix="search")
         self.latency = LatencyTracker()
+        self._within: LRUCache[Filter, SearchEngine] = LRUCache(_MOST_WITHIN)
+        self._lock = Lock()
 
     def close(self) -> None:
         """End the threads; encoder and store stay open. May be called twice."""
         self._threads.shutdown()
-        self._names.close()
-        self._places.close()
+        for engine in (self, *self._within.values()):
+            engine._names.close()
+            engine._places.close()
+
+    def within(self, filter: Filter) -> SearchEngine:
+        """The engine of what a filter lets through, which knows of nothing else; not closed."""
+        with self._lock:
+            if filter not in self._within:
+                others = self._lanes.others
+                encoders = [lane.encoder for lane in (self._lanes.home, *others.values())]
+                apart = {id(e): e.apart() if isinstance(e, QueryEncoder) else e for e in encoders}
+                self._within[filter] = SearchEngine(
+                    apart[id(self.encoder)],
+                    visible(self.store, filter),
+                    self._today,
+                    self._reranker,
+                    {modality: apart[id(lane.encoder)] for modality, lane in others.items()},
+                    self._threads,
+                )
+            return self._within[filter]
 
     def prepare(self) -> None:
         """Start reading the library's names and places, before the first search waits for them."""
@@ -103,6 +130,9 @@ class SearchEngine:
             StoreError: the store cannot do its work.
             TimeLimitError, CancelledError: as ``deadline`` says.
         """
+        if query.within:
+            narrowed = replace(query, filter=both(query.filter, query.within), within=None)
+            return self.within(query.within).search(narrowed, deadline)
         progress = StageProgress(deadline)
         question = self._question(query)
         evidence = Evidence()
@@ -115,7 +145,7 @@ class SearchEngine:
                 limit = f"{MAX_CHARS:,} characters"
                 progress.warn(f"Dates and places were not read in texts of more than {limit}.")
         request = self._prepare(query, evidence, progress)
-        listing = Listing(request, self._store, self._lanes, self._threads)
+        listing = Listing(request, self.store, self._lanes, self._threads)
         chosen = listing.page(question, self._reranker)
         explanations = self._explain(chosen, listing, request) if query.explain else []
         hits = self._hits(chosen, explanations, request)
@@ -153,9 +183,9 @@ class SearchEngine:
             check_cursor(query, next(iter(lanes.values())).encoder.space.embed_dim)
         if query.consistency == "strong":
             with progress.stage("search"):
-                self._store.catch_up()
+                self.store.catch_up()
         with progress.stage("plan"):
-            words = WordSearch(self._store, planned, self._threads, query.filter)
+            words = WordSearch(self.store, planned, self._threads, query.filter)
             by_name = self._look_up_names(query)
         asked = self._encoded(query, lanes, evidence, progress)
         with progress.stage("plan"):
@@ -224,6 +254,11 @@ class SearchEngine:
         if query.lexical is False or not text:
             return None
         return self._threads.submit(self._names.find, text, with_folders=query.folder_names)
+
+    @property
+    def encoder(self) -> ItemEncoder:
+        """Of texts."""
+        return self._lanes.home.encoder
 
     def space(self) -> Space:
         """The space of texts, with the constants of all modalities as the stores have them."""

@@ -81,6 +81,10 @@ class NotFoundError(AnymodalError):
     """A query names an asset that is not stored."""
 
 
+class OutsideError(AnymodalError):
+    """What is to be written lies outside of what its writer may see."""
+
+
 class IndexNotReadyError(StoreError):
     """An index is still being read, or missing; a search goes on without it and says so.
 

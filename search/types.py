@@ -53,6 +53,10 @@ class IngestRequest:
     """Files and folders that were seen to vanish, by a folder around them."""
     verify: bool = False
     """Whether to read files again whose size and time are as stored."""
+    key: str = ""
+    """The id of the API's key that asks, if it has a filter."""
+    within: Mapping[str, JsonValue] | None = None
+    """That filter, in plain values: nothing outside it is read, changed or made."""
 
 
 @dataclass(frozen=True)

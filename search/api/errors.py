@@ -20,6 +20,7 @@ from encoder.errors import (
 from search.errors import (
     CancelledError,
     NotFoundError,
+    OutsideError,
     OverloadedError,
     ReadOnlyStoreError,
     StoreGoneError,
@@ -97,6 +98,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (ContentTypeError, 415),
     (UnauthorizedError, 401),
     (ForbiddenError, 403),
+    (OutsideError, 403),
     (RateLimitError, 429),
     (TimeLimitError, 504),
     (OverloadedError, 503),

@@ -11,7 +11,7 @@ from typing import Protocol
 from encoder.types import Item, Modality, Role
 from search.query.deadline import Deadline
 from search.query.query import Query
-from search.types import IngestRequest, Labels, Prune, SearchResult
+from search.types import IngestRequest, JsonValue, Labels, Prune, SearchResult
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,9 @@ class Job:
     """The kinds of files that are asked for; empty for all."""
     verify: bool = False
     """Whether files are read again whose size and time are as stored."""
+    key: str = ""
+    within: Mapping[str, JsonValue] | None = None
+    """Both as in `search.types.IngestRequest`."""
     reason: str = ""
     """Why it failed."""
     waits_for: str = ""

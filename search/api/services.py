@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
+from search.api.access.narrowed import KeyJobs, KeySearches, KeyUploads
 from search.api.responses.thumbnails import Thumbnails
 from search.api.schemas import ErrorAnswer
 from search.api.uploads import UploadFolder
@@ -21,7 +22,7 @@ from search.store.base import VectorStore
 
 if TYPE_CHECKING:
     from search.api.access.auth import Access
-    from search.api.access.keys import Sessions
+    from search.api.access.keys import ApiKey, Sessions
     from search.api.config import ApiConfig
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
@@ -59,11 +60,27 @@ class Services:
     opened: float = field(default_factory=time)
     """Seconds since 1970."""
 
+    def narrowed(self, key: ApiKey) -> Services:
+        """The same for a key: with a filter, nothing outside it is seen or changed."""
+        if key.within is None:
+            return self
+        engine = self.engine.within(key.within)
+        return replace(
+            self,
+            engine=engine,
+            store=engine.store,
+            encoder=engine.encoder,
+            searches=KeySearches(self.searches, key.within),
+            jobs=KeyJobs(self.jobs, key),
+            uploads=KeyUploads(self.uploads, self.store, key),
+        )
+
 
 # Not a plain function: FastAPI would run that in a thread, for every request.
 async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
-    return services
+    key: ApiKey | None = getattr(request.state, "key", None)  # of an endpoint that needs one
+    return services.narrowed(key) if key else services
 
 
 Parts = Annotated[Services, Depends(_services)]

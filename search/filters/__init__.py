@@ -5,7 +5,7 @@
 Compare(field='duration_s', operator=<Operator.GTE: 'gte'>, value=5)
 """
 
-from search.filters.match import matches
+from search.filters.match import matches, may_match
 from search.filters.milvus import Compiled, compile_filter
 from search.filters.parse import parse_filter
 from search.filters.tree import (
@@ -32,6 +32,7 @@ __all__ = [
     "asks_for_paths",
     "compile_filter",
     "matches",
+    "may_match",
     "parse_filter",
     "within",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from search.filters.tree import (
@@ -61,6 +61,31 @@ def matches(filter: Filter, row: AssetRow) -> bool:
                 if uri.startswith(folder)
             ]
             return _compare_paths(asked, inner)
+
+
+def may_match(filter: Filter, row: AssetRow, is_known: Callable[[str], bool]) -> bool | None:
+    """Whether a filter holds for an asset; None if that depends on fields that are not known yet.
+
+    >>> from search.filters import parse_filter
+    >>> from encoder.types import IMAGE
+    >>> row = AssetRow("a", IMAGE, "", 0, {}, [], {"tags": ["sea"]})
+    >>> tall, sea = {"field": "height", "gt": 9}, {"field": "tags", "contains": "sea"}
+    >>> may_match(parse_filter({"and": [tall, sea]}), row, {"tags"}.__contains__)
+    >>> may_match(parse_filter({"and": [tall, {"not": sea}]}), row, {"tags"}.__contains__)
+    False
+    """
+    match filter:
+        case And(parts) | Or(parts):
+            ends = isinstance(filter, Or)
+            holding = [may_match(operand, row, is_known) for operand in parts]
+            return ends if ends in holding else None if None in holding else not ends
+        case Not(operand):
+            holds = may_match(operand, row, is_known)
+            return None if holds is None else not holds
+        case Under(_, comparison):
+            return matches(filter, row) if is_known(comparison.field) else None
+        case Compare():
+            return matches(filter, row) if is_known(filter.field) else None
 
 
 def value_of(field: str, row: AssetRow) -> Any:

@@ -191,21 +191,21 @@ class Under:
 Filter: TypeAlias = And | Or | Not | Compare | Under
 
 
-def asks_for_paths(filter: Filter) -> bool:
-    """Whether a filter compares whole paths anywhere.
+def asks_for_paths(filter: Filter, *, inside: bool = False) -> bool:
+    """Whether a filter compares whole paths anywhere; with ``inside``, those in folders count, too.
 
     >>> asks_for_paths(Not(Compare("path", Operator.PREFIX, "/srv/")))
     True
     """
     match filter:
         case And(parts) | Or(parts):
-            return any(map(asks_for_paths, parts))
+            return any(asks_for_paths(operand, inside=inside) for operand in parts)
         case Not(part):
-            return asks_for_paths(part)
+            return asks_for_paths(part, inside=inside)
         case Compare():
             return kind_of(filter.field) is FieldKind.PATHS
         case Under():
-            return False
+            return inside
 
 
 def within(filter: Filter, folders: tuple[str, ...]) -> Filter:

@@ -21,8 +21,8 @@ class ByteCache(Generic[V]):
 
     def __init__(self, max_bytes: int, size: Callable[[V], int]) -> None:
         self._values: LRUCache[Hashable, V] = LRUCache(max_bytes, size)
-        self._size = size
-        self._max_bytes = max_bytes
+        self.size = size
+        self.max_bytes = max_bytes
         self._lock = Lock()
         self.hits = 0
         self.misses = 0
@@ -42,7 +42,7 @@ class ByteCache(Generic[V]):
 
     def keep(self, key: Hashable, value: V) -> V:
         """Cache a value, unless it is larger than the whole cache; return the value."""
-        if self._size(value) <= self._max_bytes:
+        if self.size(value) <= self.max_bytes:
             with self._lock:
                 self._values[key] = value
         return value

@@ -61,6 +61,7 @@ class Query:
         folder_names: whether names of folders are words of their assets, as those of files are.
         only: what hits have to show, of what was read from the texts and anything shows.
         stacks: show nearly identical photos as one hit; segments never are.
+        within: all that whoever asks may see; the rest of the library might as well not be there.
     """
 
     items: Sequence[Item | Term]
@@ -83,6 +84,7 @@ class Query:
     only: Collection[Reading] = ()
     stacks: bool = True
     count: bool = False
+    within: Filter | None = None
 
     @property
     def terms(self) -> list[Term]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from search.query.byte_cache import ByteCache
 from search.query.terms import ItemEncoder, in_pieces
 
 _OVERHEAD_BYTES = 512  # of a key and of Python's objects
+_SHARE_APART = 8
 _SHORT_CHARS = 400
 """Longer than most questions: a longer text takes from some fifty milliseconds to seconds."""
 _CHARS_AT_ONCE = 2000
@@ -84,6 +86,12 @@ class QueryEncoder:
         self.cache: ByteCache[Embeddings] = ByteCache(
             cache_bytes, lambda row: row.nbytes + _OVERHEAD_BYTES
         )
+
+    def apart(self) -> QueryEncoder:
+        """The same with a cache of its own, so that no time tells what others asked."""
+        other = copy(self)
+        other.cache = ByteCache(self.cache.max_bytes // _SHARE_APART, self.cache.size)
+        return other
 
     @property
     def model(self) -> str:

@@ -105,7 +105,14 @@ def _plan_anew(job: Job) -> str:
     from workers.jobs.recovery import unseen_path
 
     request = IngestRequest(
-        job.paths, job.labels, job.prune, job.kinds, job.priority, verify=job.verify
+        job.paths,
+        job.labels,
+        job.prune,
+        job.kinds,
+        job.priority,
+        verify=job.verify,
+        key=job.key,
+        within=job.within,
     )
     restart = partial(_jobs().board.restart, job.job_id, request)
     if unseen := unseen_path(job.paths):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
@@ -15,9 +16,31 @@ if TYPE_CHECKING:
     from search.api.access.keys import ApiKey, KeyRing
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _filter_options(command: Callable[_P, _T]) -> Callable[_P, _T]:
+    """The options that say what a key sees."""
+    options = (
+        click.option(
+            "--filter",
+            "conditions",
+            multiple=True,
+            metavar="JSON|FIELD=VALUE",
+            help="The key sees and changes only assets that meet this condition. Repeatable.",
+        ),
+        click.option("--tag", "tags", multiple=True, help="Only assets with this tag."),
+        click.option("--folder", metavar="FOLDER|URL", help="Only what lies in this folder."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.group()
 def keys() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list, restrict and revoke API keys."""
     from encoder.system.private import keep_private
 
     keep_private()
@@ -41,10 +64,11 @@ def keys() -> None:
     show_default=True,
     help="The most requests per minute.",
 )
+@_filter_options
 @json_option
-def create(name: str, scopes: tuple[str, ...], per_minute: int) -> None:
+def create(name: str, scopes: tuple[str, ...], per_minute: int, **restriction: Any) -> None:
     """Create a key for NAME and print it; it cannot be shown again."""
-    key, token = _ring().create(name, scopes, per_minute)
+    key, token = _ring().create(name, scopes, per_minute, _filter(**restriction))
     show({**_facts(key), "key": token}, lambda _: [token])
 
 
@@ -59,7 +83,23 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
     for key in answer["keys"]:
         state = "revoked" if key["revoked"] else "active"
         scopes = ",".join(key["scopes"])
-        yield marked(f"{key['id']}  {state:8}{scopes:18}{key['per_minute']:>7}/min  {key['name']}")
+        within = f"  {json.dumps(key['filter'], ensure_ascii=False)}" if key["filter"] else ""
+        line = f"{key['id']}  {state:8}{scopes:18}{key['per_minute']:>7}/min  {key['name']}{within}"
+        yield marked(line)
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@_filter_options
+@click.option("--everything", is_flag=True, help="Take the key's filter away.")
+@json_option
+def restrict(key_id: str, *, everything: bool, **restriction: Any) -> None:
+    """Let key ID see and change only what meets all conditions."""
+    if everything == any(restriction.values()):
+        raise click.UsageError("Give either conditions or --everything.")
+    key = _ring().restrict(key_id, _filter(**restriction))
+    within = json.dumps(key.filter, ensure_ascii=False) if key.filter else "everything"
+    show(_facts(key), lambda _: [marked(f"{key.key_id}: {within}")])
 
 
 @keys.command()
@@ -69,6 +109,17 @@ def revoke(key_id: str) -> None:
     """Revoke key ID; running servers notice at once."""
     key = _ring().revoke(key_id)
     show(_facts(key), lambda _: [f"{key.key_id}: revoked"])
+
+
+def _filter(
+    conditions: Sequence[str], tags: Sequence[str], folder: str | None
+) -> dict[str, Any] | None:
+    from ingest.sources.objects import whole_path
+
+    parts: list[Any] = [*conditions, *({"field": "tags", "contains": tag} for tag in tags)]
+    if folder is not None:
+        parts.append({"field": "path", "prefix": f"{whole_path(folder).rstrip('/')}/"})
+    return {"and": parts} if parts else None
 
 
 def _ring() -> KeyRing:
@@ -88,4 +139,5 @@ def _facts(key: ApiKey) -> dict[str, object]:
         "per_minute": key.per_minute,
         "created": created,
         "revoked": key.revoked is not None,
+        "filter": key.filter,
     }

@@ -177,6 +177,8 @@ class JobBoard:
             "prune": request.prune if request.prune == "all" else int(request.prune),
             "kinds": json.dumps(list(request.kinds)),
             "verify": int(request.verify),
+            "key": request.key,
+            "within": json.dumps(request.within),
         }
 
         def write() -> None:
@@ -308,6 +310,8 @@ def _job(job_id: str, facts: Mapping[str, str], now_s: float, counts: Mapping[st
         prune="all" if facts.get("prune") == "all" else facts.get("prune") == "1",
         kinds=json.loads(facts.get("kinds", "[]")),
         verify=facts.get("verify") == "1",
+        key=facts.get("key", ""),
+        within=json.loads(facts.get("within", "null")),
         reason=facts.get("reason", ""),
         waits_for=facts.get("waits_for", ""),
         planner=facts.get("planner", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ from encoder.system.batched import in_batches
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
 from search.api.ports import Job
-from search.api.uploads import UploadFolder
-from search.errors import NotFoundError
+from search.api.uploads import Keeper, UploadFolder
+from search.errors import NotFoundError, OutsideError
 from search.store.locks import exclusive
 from search.types import IngestRequest
 from workers.pipeline.files import count_files
@@ -37,7 +37,7 @@ _AT_ONCE = 8
 _LOOKUP = 500
 _FOR_GOOD = {
     error_class.__name__
-    for error_class in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)
+    for error_class in (UnsupportedMediaError, CorruptMediaError, MediaLimitError, OutsideError)
 }
 """Errors of a file for which a second try does not help."""
 
@@ -84,6 +84,8 @@ class _Run:
             prune=self.request.prune,
             kinds=self.request.kinds,
             verify=self.request.verify,
+            key=self.request.key,
+            within=self.request.within,
         )
 
 
@@ -117,14 +119,26 @@ class LocalJobs:
         self._pool.submit(self._run, run)
         return run.job_id
 
-    def resume(self) -> str | None:
-        """Take up the uploads that an earlier process did not get to; the job's id, if any."""
-        waiting_paths: list[str] = []
+    def resume(self) -> list[str]:
+        """Take up the uploads that an earlier process did not get to, each within its key's filter.
+
+        Returns:
+            The ids of the jobs, one for each key with a filter, and one for all others.
+        """
+        waiting = defaultdict[str, list[str]](list)
+        keepers = dict[str, Keeper]()
         for chunk in in_batches(self._uploads.files(), _LOOKUP):
             _, store = self._pipeline.parts()
             stored = store.assets([asset_id for asset_id, _ in chunk])
-            waiting_paths += [str(path) for asset_id, path in chunk if asset_id not in stored]
-        return self.submit(IngestRequest(waiting_paths)) if waiting_paths else None
+            for asset_id, path in chunk:
+                if asset_id not in stored:
+                    keeper = self._uploads.keeper_of(asset_id)
+                    keepers[repr(keeper)] = keeper
+                    waiting[repr(keeper)].append(str(path))
+        return [
+            self.submit(IngestRequest(paths, key=keepers[name].key, within=keepers[name].within))
+            for name, paths in waiting.items()
+        ]
 
     def status(self, job_id: str) -> Job:
         """The state of a job. Raises NotFoundError."""

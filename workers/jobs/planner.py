@@ -151,7 +151,7 @@ def _plan(
         if stopped() or not _send(feed, lambda: not feed.is_full, wanted):
             return
     if _send(feed, lambda: feed.is_empty, wanted):
-        folders = walked.complete() if walked else []
+        folders = walked.complete() if walked and job.within is None else []
         trace = tracing.carrier()
         shard = Shard(cost, [], PRIORITIES[job.priority], {}, trace, folders, job.prune)
         last = {f"{run}-gone": shard} if folders else {}
@@ -162,7 +162,14 @@ def _plan(
 def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
     trace, kinds = tracing.carrier(), list(job.kinds)
     return Shard(
-        cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds, verify=job.verify
+        cost,
+        paths,
+        PRIORITIES[job.priority],
+        job.labels,
+        trace,
+        kinds=kinds,
+        verify=job.verify,
+        within=job.within,
     )
 
 

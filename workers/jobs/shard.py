@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from search.types import Labels, Prune
+from search.types import JsonValue, Labels, Prune
 from workers.pipeline.files import CLASSES
 
 PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
@@ -42,6 +43,8 @@ class Shard:
     """The kinds of files that were requested; empty for all."""
     verify: bool = False
     """Whether files are read again whose size and time are as stored."""
+    within: Mapping[str, JsonValue] | None = None
+    """See `search.types.IngestRequest`."""
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))

@@ -7,7 +7,7 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
-from search.types import Labels, Prune
+from search.types import JsonValue, Labels, Prune
 from workers.jobs.board import JobBoard
 from workers.jobs.leases import repeating
 from workers.jobs.shard import Claim, Shard
@@ -56,8 +56,9 @@ class CrashedError(AnymodalError):
 Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
 Forget: TypeAlias = Callable[[Sequence[str], Prune], IngestReport]
 GoOn: TypeAlias = Callable[[], bool]
+Within: TypeAlias = Mapping[str, JsonValue] | None
 Ingest: TypeAlias = Callable[
-    [Sequence[str], Begun, Labels, Sequence[str], GoOn, bool], IngestReport
+    [Sequence[str], Begun, Labels, Sequence[str], GoOn, bool, Within], IngestReport
 ]
 
 
@@ -67,7 +68,8 @@ class ShardRun:
 
     Args:
         ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels,
-            kinds, whether to go on, which ends once the job is cancelled, and whether to verify.
+            kinds, whether to go on (until the job is cancelled), whether to verify, and the
+            filter within which to stay.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
         forget: forgets files that are gone from folders, and removes those assets that were named.
@@ -144,7 +146,9 @@ class ShardRun:
     def _report(self, shard: Shard, begun: Begun, go_on: GoOn) -> IngestReport:
         if shard.folders:
             return self.forget(shard.folders, shard.prune)
-        return self.ingest(shard.paths, begun, shard.labels, shard.kinds, go_on, shard.verify)
+        return self.ingest(
+            shard.paths, begun, shard.labels, shard.kinds, go_on, shard.verify, shard.within
+        )
 
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
         """Whether this is the job's last shard; waits a while for those that others hold."""

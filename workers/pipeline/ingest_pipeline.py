@@ -18,7 +18,9 @@ from encoder.errors import DiskError
 from encoder.types import Modality
 from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
+from search.filters import parse_filter
 from search.store.base import VectorStore
+from search.store.visible import visible
 from search.types import IngestRequest, Labels, Prune
 from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 SHARDS_AT_ONCE = 2
 """Decoding and encoding of two shards use two cores; more cost memory and gain nothing."""
 _POLL_S = 0.2
+_WANTED = ("labels", "prune", "kinds", "gone", "verify", "within")
 
 
 class Turns:
@@ -135,6 +138,7 @@ class IngestPipeline:
         kinds: Sequence[str] = (),
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
         verify: bool = False,
+        within: Labels | None = None,
         on_report: Callable[[IngestReport], object] = lambda _: None,
         on_wait: Callable[[Exception], bool] = lambda _: False,
         stopped: Callable[[], bool] = lambda: False,
@@ -155,6 +159,8 @@ class IngestPipeline:
             gone: files and folders that were seen to vanish, by a folder around them; see
                 `forget`.
             verify: read files again whose size and time are as stored.
+            within: a filter in plain values: nothing outside it is read, changed or made, and
+                nothing is forgotten.
             on_report: called in this thread with the report of each part as it ends.
             on_wait: called with what a shard waits for, a store that is away or a full disk;
                 whether to wait for as long as it takes. By default, a store is given a minute.
@@ -175,16 +181,19 @@ class IngestPipeline:
         def looks() -> Sequence[Looks]:
             return self._gone(prune).looks(walked.complete())
 
-        job = partial(self._job, kinds, verify)
+        job = partial(self._job, kinds, verify, within)
         known = KnownFiles(job, looks, labels or {}, count, stopped)
-        ingest = partial(self.ingest, labels=labels or {}, kinds=kinds, verify=verify)
+        ingest = partial(
+            self.ingest, labels=labels or {}, kinds=kinds, verify=verify, within=within
+        )
         self._ingest_all(paths, walked, known, partial(self._shard, ingest, patience, stopped))
         if not stopped():
-            try:
+            if within is None:
                 forget = partial(self.forget, walked.complete(), prune, gone)
-                count(retry.tried(forget, 1, patience))
-            except retry.FailedError as failed:
-                raise failed.error from None
+                try:
+                    count(retry.tried(forget, 1, patience))
+                except retry.FailedError as failed:
+                    raise failed.error from None
             self.calibrate_if_due(is_last=True)
         return total
 
@@ -206,8 +215,7 @@ class IngestPipeline:
 
     def fulfil(self, request: IngestRequest, **calls: Any) -> IngestReport:
         """`run` what a request asks for, whatever its priority and hosts; ``calls`` are its."""
-        names = ("labels", "prune", "kinds", "gone", "verify")
-        wanted = {name: getattr(request, name) for name in names}
+        wanted = {name: getattr(request, name) for name in _WANTED}
         return self.run(request.paths, **wanted, **calls)
 
     def ingest(
@@ -218,14 +226,17 @@ class IngestPipeline:
         kinds: Sequence[str] = (),
         go_on: Callable[[], bool] = lambda: True,
         verify: bool = False,
+        within: Labels | None = None,
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
-        return self._job(kinds, verify).run(files, begun, labels, go_on)
+        return self._job(kinds, verify, within).run(files, begun, labels, go_on)
 
-    def _job(self, kinds: Sequence[str], verify: bool) -> IngestJob:
+    def _job(self, kinds: Sequence[str], verify: bool, within: Labels | None) -> IngestJob:
         chosen = {"kinds": tuple(kinds)} if kinds else {}
+        encoder, store = self.parts()
         return IngestJob(
-            *self.parts(),
+            encoder,
+            store if within is None else visible(store, parse_filter(within, "within")),
             self.config.model_copy(update=chosen),
             batch_segments=self.batch_segments,
             decode_threads=self.decode_threads,

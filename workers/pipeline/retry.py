@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 
 from encoder.errors import AnymodalError, DiskError, MediaError, ModelUnavailableError
 from search.errors import (
+    OutsideError,
     ReadOnlyStoreError,
     SpaceMismatchError,
     StoreBusyError,
@@ -96,7 +97,8 @@ def decide(error: Exception, attempt: int, jitter: float, n_files: int = 1) -> V
     A store or broker that is away, or a full disk, is waited for without limit and uses up no try.
     After other errors that may be temporary, the shard is tried `MAX_RETRIES` times. After a
     permanent one (a corrupt file, a different space) it is set aside at once. After one that nobody
-    foresaw its files are tried one by one, and a single one a second time.
+    foresaw, its files are tried one by one, and a single one a second time; so are those of a shard
+    of which a file may not be stored, but once.
 
     >>> decide(StoreUnavailableError("away"), attempt=99, jitter=0.0)
     Again(delay_s=30.0, forgiven=True)
@@ -111,7 +113,7 @@ def decide(error: Exception, attempt: int, jitter: float, n_files: int = 1) -> V
         return Again(min(30.0, delay_s(attempt - 1, jitter)), forgiven=True)
     if may_heal(error) and attempt <= MAX_RETRIES:
         return Again(delay_s(attempt - 1, jitter))
-    if isinstance(error, AnymodalError):
+    if isinstance(error, AnymodalError) and not (isinstance(error, OutsideError) and n_files > 1):
         return GiveUp()
     if n_files > 1:
         return Divide()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
@@ -51,6 +51,13 @@ class Bucket:
         return (1 - self._left) * 60 / self.per_minute
 
 
+class Sender(NamedTuple):
+    """Who sent a request: what it may do, and its key, if it has one."""
+
+    scopes: frozenset[str]
+    key: ApiKey | None = None
+
+
 class Access:
     """Decides by key and scope. Safe to use from threads.
 
@@ -67,8 +74,8 @@ class Access:
         self._buckets: dict[str, Bucket] = {}
         self._lock = Lock()
 
-    def check(self, token: str | None, scope: str) -> frozenset[str]:
-        """The scopes of a request's sender.
+    def check(self, token: str | None, scope: str) -> Sender:
+        """The sender of a request.
 
         Once there are keys, one that is wrong or revoked is refused, also where none is required.
         Before, any is ignored: many clients always send one.
@@ -76,8 +83,8 @@ class Access:
         key = self.key_of(token) if token else None
         return self._without_key(token, scope) if key is None else self._allowed(key, scope)
 
-    def check_session(self, key_id: str, scope: str) -> frozenset[str]:
-        """The scopes of a session's key."""
+    def check_session(self, key_id: str, scope: str) -> Sender:
+        """The sender with a session's key."""
         key = self._keys.get(key_id)
         if key is None:
             raise UnauthorizedError("The key of this session was revoked.", "Send another key.")
@@ -87,13 +94,13 @@ class Access:
         """The key of a token; None if it is wrong or revoked."""
         return self._keys.find(token)
 
-    def _allowed(self, key: ApiKey, scope: str) -> frozenset[str]:
+    def _allowed(self, key: ApiKey, scope: str) -> Sender:
         self._limit(key)
         if not key.allows(scope):
             raise ForbiddenError(f"The key lacks the scope {scope}.", "Use one that has it.")
-        return frozenset(key.scopes)
+        return Sender(frozenset(key.scopes), key)
 
-    def _without_key(self, token: str | None, scope: str) -> frozenset[str]:
+    def _without_key(self, token: str | None, scope: str) -> Sender:
         if self.required or (token and self._keys.all()):
             raise UnauthorizedError(
                 "No key was sent." if token is None else "The key is unknown or was revoked.",
@@ -102,7 +109,7 @@ class Access:
             )
         if scope == "admin":
             raise ForbiddenError("This needs a key with the scope admin.")
-        return self._keyless
+        return Sender(self._keyless)
 
     def _limit(self, key: ApiKey) -> None:
         with self._lock:
@@ -144,17 +151,21 @@ _bearer = HTTPBearer(auto_error=False, description="A key made by `anymodal keys
 
 
 class Needs:
-    """A dependency: the sender must have this scope."""
+    """A dependency: the sender must have this scope.
 
-    def __init__(self, scope: str) -> None:
-        self.scope = scope
+    ``whole``: the answer tells of the whole library, so a key with a filter is refused.
+    """
+
+    def __init__(self, scope: str, *, whole: bool = False) -> None:
+        self.scope, self.whole = scope, whole
 
     async def __call__(
         self,
         request: Request,
         sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
-        """Stores the sender's scopes in ``request.state.scopes``."""
+        """Stores the sender's scopes and key in ``request.state``."""
+        request.state.key = None
         if getattr(request.state, OWNER, False):
             request.state.scopes = frozenset({*SCOPES, PATHS})
             return
@@ -163,11 +174,14 @@ class Needs:
         key_id = None
         if sent is None and request.method in ("GET", "HEAD"):
             key_id = sessions.key_id(request.cookies.get(COOKIE, ""))
-        request.state.scopes = (
+        sender = (
             access.check_session(key_id, self.scope)
             if key_id is not None
             else access.check(sent.credentials if sent else None, self.scope)
         )
+        request.state.scopes, request.state.key = sender
+        if self.whole and sender.key and sender.key.filter is not None:
+            raise ForbiddenError("This tells of the whole library, and the key has a filter.")
 
 
 async def _may_scrape(
@@ -176,11 +190,12 @@ async def _may_scrape(
 ) -> None:
     """Require a key, unless Prometheus is let in without one."""
     if not request.app.state.services.config.open_metrics:
-        await Needs("read")(request, sent)
+        await Needs("read", whole=True)(request, sent)
 
 
 METRICS = [Depends(_may_scrape)]
 READ = [Depends(Needs("read"))]
+READ_WHOLE = [Depends(Needs("read", whole=True))]
 WRITE = [Depends(Needs("write"))]
 """For ``dependencies=`` of an endpoint."""
 

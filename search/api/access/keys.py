@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,7 @@ from filelock import FileLock
 
 from encoder.errors import InputError
 from encoder.system.private import private_folder, private_opener
+from search.filters import Filter, parse_filter
 
 T = TypeVar("T")
 
@@ -89,7 +91,8 @@ class ApiKey:
     """A key as it is stored.
 
     ``digest`` is the SHA-256 of a secret of 256 random bits. No list of likely passwords contains
-    such a secret, so no slow hash is needed.
+    such a secret, so no slow hash is needed. ``filter`` says, in plain values of the language of
+    filters, what its bearer sees and changes; None for everything.
     """
 
     key_id: str
@@ -99,6 +102,12 @@ class ApiKey:
     created: float
     digest: str
     revoked: float | None = None
+    filter: Mapping[str, Any] | None = None
+
+    @cached_property
+    def within(self) -> Filter | None:
+        """``filter``, parsed."""
+        return None if self.filter is None else parse_filter(self.filter, "the key's filter")
 
     def allows(self, scope: str) -> bool:
         """Whether it includes this scope."""
@@ -116,25 +125,51 @@ class KeyRing:
         self.path = path
         self._file = PrivateFile(path, _keys)
 
-    def create(self, name: str, scopes: Sequence[str], per_minute: int) -> tuple[ApiKey, str]:
-        """Create a key; return it and the token for the client, which is not stored."""
+    def create(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        per_minute: int,
+        filter: Mapping[str, Any] | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Create a key; return it and the token for the client, which is not stored.
+
+        Raises:
+            InputError: there is no such scope, or it is not a filter.
+        """
         for scope in scopes:
             if scope not in SCOPES:
                 raise InputError("scope", got=repr(scope), wanted=", ".join(SCOPES))
         key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
-        key = ApiKey(key_id, name, tuple(scopes), per_minute, time.time(), _digest(secret))
+        digest, now = _digest(secret), time.time()
+        key = ApiKey(key_id, name, tuple(scopes), per_minute, now, digest, filter=filter)
+        _ = key.within
         with self._file.changing() as records:
             records.append(asdict(key))
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> ApiKey:
         """Revoke a key, effective from its next request."""
+        with self._changing(key_id) as record:
+            record["revoked"] = record.get("revoked") or time.time()
+        return _keys([record])[key_id]
+
+    def restrict(self, key_id: str, filter: Mapping[str, Any] | None) -> ApiKey:
+        """Give a key another filter, or none, effective from its next request."""
+        with self._changing(key_id) as record:
+            record["filter"] = filter
+            key = _keys([record])[key_id]
+            _ = key.within
+        return key
+
+    @contextmanager
+    def _changing(self, key_id: str) -> Iterator[dict[str, Any]]:
         with self._file.changing() as records:
             for record in records:
                 if record["key_id"] == key_id:
-                    record["revoked"] = record.get("revoked") or time.time()
-                    return _keys([record])[key_id]
-        raise InputError("ID", got=repr(key_id), wanted="one of `anymodal keys list`")
+                    yield record
+                    return
+            raise InputError("ID", got=repr(key_id), wanted="one of `anymodal keys list`")
 
     def all(self) -> list[ApiKey]:
         """All keys, revoked ones included."""

@@ -48,7 +48,13 @@ class Receiving:
         if not self._files:
             raise InputError("files", got="none", wanted="at least one file")
         facts = self.facts
-        return await to_thread.run_sync(lambda: [file.keep(facts) for file in self._files])
+
+        def keep_all() -> list[Path]:
+            for file in self._files:
+                file.admit(facts)
+            return [file.keep(facts) for file in self._files]
+
+        return await to_thread.run_sync(keep_all)
 
     @property
     def facts(self) -> dict[str, Any]:

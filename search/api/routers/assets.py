@@ -203,7 +203,7 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
             if stored := services.store.assets([asset_id]):
                 services.store.delete(list(stored))
                 services.thumbnails.remove(asset_id)
-            if not (services.uploads.remove(asset_id) or stored):
+            if not (services.uploads.remove(asset_id, was_seen=bool(stored)) or stored):
                 raise _unknown(asset_id)
 
     await services.workbench.run(delete)

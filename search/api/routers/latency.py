@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from search.api.access.auth import METRICS, READ
+from search.api.access.auth import METRICS, READ_WHOLE
 from search.api.middleware.metrics import CONTENT_TYPE
 from search.api.schemas import LatencyAnswer
 from search.api.services import Parts, Services, refusals
@@ -21,7 +21,7 @@ SLO_WINDOW = "5m"
 @router.get(
     "/v1/latency",
     operation_id="latency",
-    dependencies=READ,
+    dependencies=READ_WHOLE,
     response_model=LatencyAnswer,
     responses=refusals(503, 504),
 )

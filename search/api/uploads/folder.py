@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from encoder.system.disk import writing
 from encoder.system.private import private_folder, private_opener
@@ -26,9 +26,17 @@ _ID_BYTES = 16
 _ID = re.compile(r"[0-9a-f]{32}")
 _STORE = re.compile(r"[0-9a-f]{16}")
 _NOTE = ".note.json"
+KEEPER = ".key.json"
 _OWNER = ".store"
 _MAX_NAME_BYTES = 180
 _STALE_S = 86_400
+
+
+class Keeper(NamedTuple):
+    """A key of the API: see `search.types.IngestRequest`."""
+
+    key: str = ""
+    within: Mapping[str, Any] | None = None
 
 
 class UploadFolder:
@@ -43,7 +51,7 @@ class UploadFolder:
     def __init__(self, folder: Path, root: Path | None = None, store: str = "") -> None:
         self.folder = folder
         self.root = root or folder
-        self._store = store
+        self.store = store
 
     def begin(self, name: str) -> Upload:
         """Receive a file that the client calls ``name``."""
@@ -57,9 +65,23 @@ class UploadFolder:
     def make(self) -> None:
         """Create the folder, with a note of its store."""
         private_folder(self.folder)
-        if self._store:
+        if self.store:
             with open(self.folder / _OWNER, "w", opener=private_opener) as file:
-                file.write(f"{self._store}\n")
+                file.write(f"{self.store}\n")
+
+    def admit(self, file: Path, facts: Mapping[str, Any]) -> None:
+        """Raise if a file with these facts may not be kept at its place."""
+
+    def mark(self, home: Path) -> None:
+        """Note who brings a file, for what cannot be ingested at once."""
+        (home / KEEPER).unlink(missing_ok=True)
+
+    def keeper_of(self, asset_id: str) -> Keeper:
+        """The key that brought an upload to this store, if it has a filter."""
+        try:
+            return Keeper(*json.loads((self.home_of(asset_id) / KEEPER).read_bytes()))
+        except FileNotFoundError:
+            return Keeper()
 
     def home_of(self, asset_id: str) -> Path:
         """The folder of an asset that was uploaded to this store."""
@@ -129,7 +151,7 @@ class UploadFolder:
         """
         mine = self.home_of(home.name)
         private_folder(mine)
-        names = [_NOTE, *(path.name for path in files_in(home))]
+        names = [_NOTE, KEEPER, *(path.name for path in files_in(home))]
         for name in names:
             with suppress(FileNotFoundError):  # there is no note
                 _link(home / name, mine / name)
@@ -140,8 +162,11 @@ class UploadFolder:
         files = (path for home in self.homes_of(asset_id) for path in files_in(home))
         return next(files, None)
 
-    def remove(self, asset_id: str) -> bool:
-        """Remove an upload; return whether there was one. Other stores' uploads stay."""
+    def remove(self, asset_id: str, *, was_seen: bool = False) -> bool:  # noqa: ARG002
+        """Remove an upload; return whether there was one. Other stores' uploads stay.
+
+        ``was_seen``: whether who asks has just deleted its asset.
+        """
         home = self.home_of(asset_id)
         if not (_ID.fullmatch(asset_id) and home.is_dir()):
             return False
@@ -215,6 +240,13 @@ class Upload:
         with writing(self._uploads.folder):
             self._file.write(data)
 
+    def admit(self, facts: Mapping[str, Any]) -> None:
+        """Raise if the file may not be kept."""
+        self._uploads.admit(self._home() / self.name, facts)
+
+    def _home(self) -> Path:
+        return self._uploads.home_of(self._hash.hexdigest(length=_ID_BYTES))
+
     def end(self) -> None:
         """Sync and close the complete file: a form may have more files than a process may open."""
         if not self._file.closed:
@@ -230,7 +262,7 @@ class Upload:
             return self._keep(facts)
 
     def _keep(self, facts: Mapping[str, Any]) -> Path:
-        home = self._uploads.home_of(self._hash.hexdigest(length=_ID_BYTES))
+        home = self._home()
         while True:
             try:
                 return self._moved(home, facts)
@@ -240,6 +272,7 @@ class Upload:
 
     def _moved(self, home: Path, facts: Mapping[str, Any]) -> Path:
         private_folder(home)
+        self._uploads.mark(home)
         if facts:
             note = self._partial.with_suffix(".json")
             with open(note, "w", opener=private_opener) as file:

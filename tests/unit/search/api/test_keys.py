@@ -12,6 +12,7 @@ from search.api.access.auth import Access, Bucket, access_for
 from search.api.access.keys import KeyRing, Sessions
 from search.api.config import ApiConfig
 from search.api.errors import PATHS, ForbiddenError, UnauthorizedError
+from search.filters import parse_filter
 
 
 @pytest.fixture
@@ -48,10 +49,25 @@ def test_unknown_scopes_and_keys_are_refused(ring: KeyRing) -> None:
         ring.revoke("nobody")
 
 
+def test_a_filter_is_kept_changed_and_taken_away(ring: KeyRing) -> None:
+    condition = {"field": "tags", "contains": "sea"}
+    key, _ = ring.create("page", ["read"], 60, condition)
+    running = KeyRing(ring.path)
+    assert running.all()[0].within == parse_filter(condition)
+    for wrong in ({"field": "nothing", "eq": 1}, {}, {"and": []}):
+        with pytest.raises(InputError):
+            ring.restrict(key.key_id, wrong)
+        with pytest.raises(InputError):
+            ring.create("other", ["read"], 60, wrong)
+    assert [known.filter for known in running.all()] == [condition]
+    assert ring.restrict(key.key_id, None).within is None
+    assert running.all()[0].within is None
+
+
 def test_where_no_key_is_needed_a_wrong_one_is_refused_once_there_are_keys(ring: KeyRing) -> None:
     access = Access(ring, required=False)
     for any_key in (None, "", "sk-any", "am_x_y"):
-        assert access.check(any_key, "write") == {"read", "write"}
+        assert access.check(any_key, "write").scopes == {"read", "write"}
         with pytest.raises(ForbiddenError):
             access.check(any_key, "admin")
     revoked, token = ring.create("gone", ["admin"], 600)
@@ -61,9 +77,9 @@ def test_where_no_key_is_needed_a_wrong_one_is_refused_once_there_are_keys(ring:
             with pytest.raises(UnauthorizedError):
                 access.check(wrong, scope)
     for none in (None, ""):
-        assert access.check(none, "write") == {"read", "write"}
+        assert access.check(none, "write").scopes == {"read", "write"}
     _, admin = ring.create("root", ["admin"], 600)
-    assert access.check(admin, "admin") == {"admin"}
+    assert access.check(admin, "admin").scopes == {"admin"}
     _, reader = ring.create("reader", ["read"], 600)
     with pytest.raises(ForbiddenError):
         access.check(reader, "write")
@@ -81,10 +97,10 @@ def test_a_bucket_fills_again() -> None:
 
 def test_an_open_address_needs_a_key_before_it_is_served(ring: KeyRing) -> None:
     assert not access_for(ApiConfig(), ring).required
-    assert PATHS in access_for(ApiConfig(), ring).check(None, "read")
+    assert PATHS in access_for(ApiConfig(), ring).check(None, "read").scopes
     proxied = ApiConfig(allowed_hosts=("search.example.org",))
     for others in (proxied, ApiConfig(host="0.0.0.0", allow_no_key=True)):
-        assert PATHS not in access_for(others, ring).check(None, "read")
+        assert PATHS not in access_for(others, ring).check(None, "read").scopes
     assert not access_for(ApiConfig(host="0.0.0.0", allow_no_key=True), ring).required
     with pytest.raises(InputError, match="keys create"):
         access_for(ApiConfig(host="0.0.0.0"), ring)

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import CorruptMediaError
+from ingest.config import IngestConfig
 from search.errors import NotFoundError
 from search.types import IngestRequest
 from tests.unit.workers.jobs.planned import Sent, ingested, later, planned, sent_of
 from workers.cli.jobs import job_facts
 from workers.config import Settings
 from workers.jobs.board import JobBoard
-from workers.jobs.planner import replay
+from workers.jobs.planner import files_of_job, replay
 from workers.jobs.recovery import Sweeper
 from workers.jobs.shard import Claim, Shard, queue_name
-from workers.pipeline.files import shards
+from workers.pipeline.files import WalkedFolders, shards
 from workers.pipeline.reports import IngestReport
 
 
@@ -51,6 +52,24 @@ def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) ->
     replay(board, job_id, lambda *message: sent.append(message))
     assert [(shard.labels, shard.verify) for _, _, shard in sent] == [(labels, True)] * 2
     assert job_facts(board.status(job_id))["labels"] == labels
+
+
+def test_a_filter_reaches_every_shard_and_nothing_is_forgotten(
+    board: JobBoard, tmp_path: Path
+) -> None:
+    within = {"field": "tags", "contains": "anna"}
+    (tmp_path / "a.txt").write_text("A text.")
+    for request, n_last in (
+        (IngestRequest([str(tmp_path)], key="3f9c0d1e", within=within), 0),
+        (IngestRequest([str(tmp_path)]), 1),
+    ):
+        job_id = board.create(request)
+        walked = WalkedFolders(request.paths, IngestConfig())
+        sent = sent_of(board, job_id, files_of_job(board, job_id, walked), walked=walked)
+        assert [shard.within for _, _, shard in sent if shard.paths] == [request.within]
+        assert sum(bool(shard.folders) for _, _, shard in sent) == n_last
+        job = board.status(job_id)
+        assert (job.key, job.within) == (request.key, request.within)
 
 
 def test_a_cancelled_job_counts_what_was_under_way_and_takes_no_more(board: JobBoard) -> None:

@@ -168,6 +168,7 @@ class Work:
         kinds: Sequence[str],
         _go_on: Callable[[], bool],
         _verify: bool,
+        _within: object = None,
     ) -> IngestReport:
         self.calls += 1
         self.labels, self.kinds = labels, kinds
@@ -245,6 +246,7 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard,
         _kinds: Sequence[str],
         _go_on: Callable[[], bool],
         _verify: bool,
+        _within: object = None,
     ) -> IngestReport:
         begun(paths)
         if "/a.txt" in paths:
@@ -280,6 +282,7 @@ def test_a_cancelled_job_ends_in_the_middle_of_a_shard(
         _kinds: Sequence[str],
         go_on: Callable[[], bool],
         _verify: bool,
+        _within: object = None,
     ) -> IngestReport:
         begun(paths)
         assert go_on()
