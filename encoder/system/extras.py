@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from encoder.errors import MissingExtraError
+from encoder.system.environment import variable
 
 _EXTRAS = {
     "adlfs": "azure",
@@ -54,7 +54,7 @@ def install_command(*extras: str) -> str:
         noted = distribution("anymodal").read_text("direct_url.json")
     except PackageNotFoundError:
         noted = None
-    is_active = sys.prefix in (sys.base_prefix, os.environ.get("VIRTUAL_ENV"))
+    is_active = sys.prefix in (sys.base_prefix, variable("VIRTUAL_ENV"))
     pip = "pip" if is_active else f"{shlex.quote(sys.executable)} -m pip"
     return f"{pip} install {requirement(json.loads(noted or '{}'), *extras)}"
 
