@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
+from encoder.system.environment import variable
 from search.errors import NotFoundError
 
 
@@ -32,6 +32,6 @@ def show_in_folder(path: Path) -> None:
 def _command(path: Path) -> list[str] | None:
     if sys.platform == "darwin":
         return ["/usr/bin/open", "-R", str(path)]
-    has_screen = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    has_screen = any(map(variable, ("DISPLAY", "WAYLAND_DISPLAY")))
     opener = shutil.which("xdg-open") if has_screen else None
     return [opener, str(path.parent)] if opener else None
