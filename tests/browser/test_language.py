@@ -47,10 +47,12 @@ def latin(page: Page) -> set[str]:
 
 def test_a_chinese_reader_finds_no_english(opened: Callable[[str], Page]) -> None:
     page = opened("zh-CN")
-    page.goto("/?q=时钟的声音")
-    expect(page.locator("html")).to_have_attribute("lang", "zh")
-    expect(page.locator("#summary-text")).to_contain_text("个结果")
-    assert latin(page) == set()
+    # the English model cannot read the first question
+    for asked, said in (("时钟的声音", "没有突出的结果"), ("coffee", "个结果")):
+        page.goto(f"/?q={asked}")
+        expect(page.locator("html")).to_have_attribute("lang", "zh")
+        expect(page.locator("#summary-text")).to_contain_text(said)
+        assert latin(page) <= {asked}
     for address, ready in (("/?view=add", "#dropzone"), ("/?view=latency", "#latency-body table")):
         page.goto(address)
         expect(page.locator(ready).first).to_be_visible()

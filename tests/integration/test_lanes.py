@@ -277,8 +277,8 @@ def test_lanes_are_exported_and_imported(
     with pytest.raises(SpaceMismatchError, match="--model"):
         manifest.check_space(replace(said, lanes={}))
     with opened(tmp_path / "store", models) as other:
-        assert import_store(other.store(), folder, manifest, progress) == 4
-        assert import_store(other.store(), folder, manifest, progress) == 0
+        assert import_store(other.store(), folder, manifest, progress).n_added == 4
+        assert import_store(other.store(), folder, manifest, progress).n_added == 0
         assert dict(other.store().sizes()) == dict(store.sizes())
         assert list(other.store().scan()) == list(store.scan())
         query = Query([Item(TEXT, "the ferry to Oslo", QUERY)])

@@ -35,8 +35,9 @@ def connect(client: httpx.Client, key: str = "any") -> openai.OpenAI:
 
 
 @pytest.fixture(scope="module")
-def client_(client: httpx.Client) -> openai.OpenAI:
-    return connect(client)
+def client_(client: httpx.Client) -> Iterator[openai.OpenAI]:
+    with connect(client) as connected:
+        yield connected
 
 
 def test_models(client_: openai.OpenAI) -> None:
@@ -52,7 +53,8 @@ def test_models(client_: openai.OpenAI) -> None:
 def test_a_model_of_the_hub_is_found_by_its_name(parts: Services) -> None:
     name = "hf:org/name@main"
     with served(replace(parts, model=name)) as client:
-        assert connect(client).models.retrieve(name).id == name
+        with connect(client) as connected:
+            assert connected.models.retrieve(name).id == name
 
 
 def test_texts_in_both_formats(client_: openai.OpenAI) -> None:
@@ -105,14 +107,14 @@ def test_what_is_refused_is_said(
 
 
 def test_a_key_is_asked_for_where_there_are_keys(guarded: httpx.Client, ring: KeyRing) -> None:
-    with pytest.raises(openai.AuthenticationError) as caught:
-        connect(guarded).embeddings.create(input="rain", model=MODEL)
+    with connect(guarded) as unknown, pytest.raises(openai.AuthenticationError) as caught:
+        unknown.embeddings.create(input="rain", model=MODEL)
     assert caught.value.code == "unauthorized"
     assert "anymodal keys create" in caught.value.message
     _, token = ring.create("reader", ["read"], 6000)
-    known = connect(guarded, token)
-    assert known.models.list().data
-    assert known.embeddings.create(input="rain", model=MODEL).data
+    with connect(guarded, token) as known:
+        assert known.models.list().data
+        assert known.embeddings.create(input="rain", model=MODEL).data
 
 
 class Between:
@@ -136,9 +138,10 @@ def test_2048_inputs_while_others_search(parts: Services, client_: openai.OpenAI
     encoder, patient = Between(parts.encoder, 4), Workbench(threads=2, queue=2, timeout_s=300)
     with (
         served(replace(parts, encoder=encoder, workbench=patient)) as client,
+        connect(client) as connected,
         ThreadPoolExecutor(1) as threads,
     ):
-        batch = threads.submit(connect(client).embeddings.create, input=given, model=MODEL)
+        batch = threads.submit(connected.embeddings.create, input=given, model=MODEL)
         n_asked = 0
         while not batch.done():
             found = client.post("/v1/search", json={"query": f"query {n_asked}"})
@@ -168,9 +171,12 @@ class Stuck:
 def test_a_batch_that_takes_too_long_is_said_to(parts: Services) -> None:
     stuck, hasty = Stuck(parts.encoder), Workbench(threads=2, queue=2, timeout_s=2)
     try:
-        with served(replace(parts, encoder=stuck, workbench=hasty)) as client:
+        with (
+            served(replace(parts, encoder=stuck, workbench=hasty)) as client,
+            connect(client) as connected,
+        ):
             with pytest.raises(openai.InternalServerError, match="finished ones") as caught:
-                connect(client).embeddings.create(input=["a letter", "to the mayor"], model=MODEL)
+                connected.embeddings.create(input=["a letter", "to the mayor"], model=MODEL)
             assert caught.value.status_code == 504
     finally:
         stuck.let_go.set()

@@ -1,6 +1,7 @@
 """Transcripts by OpenAI's client."""
 
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -24,8 +25,10 @@ def sound() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def openai_client(client: httpx.Client) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="any", max_retries=0)
+def openai_client(client: httpx.Client) -> Iterator[openai.OpenAI]:
+    url = f"{client.base_url}/v1"
+    with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as connected:
+        yield connected
 
 
 def test_every_format_has_what_was_said(openai_client: openai.OpenAI, sound: bytes) -> None:
