@@ -52,9 +52,8 @@ def test_models(client_: openai.OpenAI) -> None:
 
 def test_a_model_of_the_hub_is_found_by_its_name(parts: Services) -> None:
     name = "hf:org/name@main"
-    with served(replace(parts, model=name)) as client:
-        with connect(client) as connected:
-            assert connected.models.retrieve(name).id == name
+    with served(replace(parts, model=name)) as client, connect(client) as connected:
+        assert connected.models.retrieve(name).id == name
 
 
 def test_texts_in_both_formats(client_: openai.OpenAI) -> None:
