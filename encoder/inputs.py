@@ -116,8 +116,9 @@ def _several(name: str, value: Any) -> list[Any] | None:
     if isinstance(value, tuple):
         is_pair = name == VIDEO or (name == AUDIO and _is_rated(value))
         return None if is_pair else list(value)
-    is_single = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
-    return None if is_single else list(value)
+    if isinstance(value, str | bytes | Mapping | set | frozenset):  # a set has no order
+        return None
+    return list(value) if isinstance(value, Iterable) else None
 
 
 def _is_rated(value: Any) -> bool:

@@ -30,21 +30,19 @@ def unmatched(
     store: VectorStore,
     *,
     is_empty: bool,
-    among: Filter | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Warnings about a filter, in words.
 
     Args:
         filter: as it was asked for.
-        store: where to look.
+        store: where to look; for a key with a filter, the part that it sees.
         is_empty: whether nothing passed it. What passed a plain conjunction has all that it names.
-        among: the assets that the sender may see; nothing of others is said.
         check: raises if there is no time left.
     """
     if filter is None or (not is_empty and not _has_choice(filter)):
         return []
-    known, warnings = _KnownNames(store, among), list[str]()
+    known, warnings = _KnownNames(store), list[str]()
     for comparison in dict.fromkeys(islice(_comparisons(filter), _MOST_CHECKED)):
         check()
         warnings.append(known.warning(comparison))
@@ -76,9 +74,8 @@ def _comparisons(filter: Filter) -> Iterator[Compare]:
 class _KnownNames:
     """The fields and values of a store's assets."""
 
-    def __init__(self, store: VectorStore, among: Filter | None) -> None:
+    def __init__(self, store: VectorStore) -> None:
         self._store = store
-        self._among = among
         self._rows: list[AssetRow] | None = None
 
     def warning(self, comparison: Compare) -> str:
@@ -96,12 +93,11 @@ class _KnownNames:
         return f"No file has a value of {field}.{_instead(nearest(field, self._fields()))}"
 
     def _holds(self, filter: Filter) -> bool:
-        seen = filter if self._among is None else And((self._among, filter))
-        return next(iter(self._store.select(seen, limit=1)), None) is not None
+        return next(iter(self._store.select(filter, limit=1)), None) is not None
 
     def _sample(self) -> list[AssetRow]:
         if self._rows is None:
-            self._rows = list(islice(self._store.scan(self._among), _MOST_READ))
+            self._rows = list(islice(self._store.scan(), _MOST_READ))
         return self._rows
 
     def _fields(self) -> set[str]:

@@ -1,7 +1,7 @@
-"""A store of which one sees, and changes, only what a filter lets through.
+"""A store restricted to what a filter lets through, for reads and writes.
 
-It answers as a store would that holds nothing else: what lies outside is not found, not counted
-and not told from what does not exist. Of an asset with several locations only those count that
+It answers like a store that holds nothing else: what lies outside is not found, not counted, and
+looks as if it did not exist. Of an asset with several locations only those count that
 pass the filter by themselves; the others stay when it is changed, and keep it when it is deleted.
 
 Three things are the whole store's: the constants of scores, when a file of a content was changed
@@ -43,7 +43,7 @@ def visible(store: VectorStore, within: Filter) -> Visible:
 
 
 class Visible:
-    """The `VectorStore` of those assets of another for which ``within`` holds."""
+    """A `VectorStore` of the assets of another one for which ``within`` holds."""
 
     in_process = False
     """Every read is filtered."""
@@ -175,9 +175,9 @@ class Visible:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """Weighed by how rare words are in what is seen, so that no rank tells of other texts.
+        """Weighs words by their rarity in the visible texts, so that ranks reveal no others.
 
-        Whether a word is taken for a misspelt one depends on all texts, so none is.
+        Misspelt words are not corrected: that would reveal which words other texts have.
         """
         narrowed, n_most = self._narrowed(filter), max(limit, _MOST_TEXTS)
         try:

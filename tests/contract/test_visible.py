@@ -85,7 +85,7 @@ def test_answers_are_those_of_a_store_without_the_rest(
     secret = parse_filter({"field": "path", "contains": "secret"})
     assert list(part.select(secret)) == list(oracle.select(secret))
     assert [bool(part.embeddings(x)) for x in ids] == [bool(oracle.embeddings(x)) for x in ids]
-    if condition in FILTERS[:2]:  # searches of others are checked by who asks
+    if condition in FILTERS[:2]:
         assert_same_answers(part, oracle)
     if knows_words(store):
         found, wanted = (s.lexical("rain thunder", 50) for s in (part, oracle))

@@ -200,7 +200,7 @@ class IngestJob:
             put(self.store, rows_left.values(), new_rows)
 
     def _counts(self, rows: Sequence[SegmentRow]) -> Mapping[Modality, int]:
-        """What an asset counts; lanes that are filled hear of what was looked for in vain, too."""
+        """Segments by modality; a lane being filled also gets 0 for what was sought in vain."""
         filling = self.store.lanes.filling
         unknown = dict.fromkeys(filling.unknown if filling else (), 0)
         return {**unknown, **Counter(row.modality for row in rows if not row.row)}

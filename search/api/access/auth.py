@@ -153,7 +153,7 @@ _bearer = HTTPBearer(auto_error=False, description="A key made by `anymodal keys
 class Needs:
     """A dependency: the sender must have this scope.
 
-    ``whole``: the answer tells of the whole library, so a key with a filter is refused.
+    ``whole``: the answer describes the whole library, so keys with a filter are refused.
     """
 
     def __init__(self, scope: str, *, whole: bool = False) -> None:
@@ -181,7 +181,10 @@ class Needs:
         )
         request.state.scopes, request.state.key = sender
         if self.whole and sender.key and sender.key.filter is not None:
-            raise ForbiddenError("This tells of the whole library, and the key has a filter.")
+            raise ForbiddenError(
+                "This describes the whole library, and the key sees only a part of it.",
+                "Use a key without a filter.",
+            )
 
 
 async def _may_scrape(

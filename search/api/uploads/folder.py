@@ -165,7 +165,7 @@ class UploadFolder:
     def remove(self, asset_id: str, *, was_seen: bool = False) -> bool:  # noqa: ARG002
         """Remove an upload; return whether there was one. Other stores' uploads stay.
 
-        ``was_seen``: whether who asks has just deleted its asset.
+        ``was_seen``: whether the sender has just deleted the asset of this upload.
         """
         home = self.home_of(asset_id)
         if not (_ID.fullmatch(asset_id) and home.is_dir()):

@@ -46,6 +46,11 @@ def test_many_texts_come_as_notebooks_hold_them(texts: Any) -> None:
     assert [item.content for item in argument.items] == TEXTS
 
 
+def test_a_set_has_no_order_to_return_embeddings_in() -> None:
+    with pytest.raises(InputError, match="text: got a set"):
+        read_argument("text", set(TEXTS), STEREO)
+
+
 def test_a_missing_text_of_a_column_is_named() -> None:
     with pytest.raises(InputError, match=r"text\[1\]: got a float"):
         read_argument("text", pd.Series(["a dog", float("nan")]), STEREO)
