@@ -28,7 +28,9 @@ _LEFT = 499  # nginx's number for a client that hung up
 
 _UPLOAD = ("POST", "/v1/assets")
 _UPLOAD_FRAME_BYTES = 2**20  # what multipart adds to the files
-_TAKES_MEDIA = re.compile(r"/v1/(search|embeddings)(/.*)?|/v[12]/(embed|rerank)")
+_TAKES_MEDIA = re.compile(
+    r"/v1/(search|embeddings|audio)(/.*)?|/v[12]/(embed|rerank)|(/api)?/embed"
+)
 _SMALL_BODY_BYTES = 2**20
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PAGE_POLICY = (

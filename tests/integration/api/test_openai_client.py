@@ -449,6 +449,10 @@ def test_servers_of_texts_alone(client: httpx.Client, client_: openai.OpenAI) ->
     assert client.post("/embed", json={"inputs": long}).status_code == 400
     assert len(client.post("/embed", json={"inputs": long, "truncate": True}).json()) == 1
     assert client.post("/api/embed", json={**sent, "truncate": False, "input": long}).is_error
+    too_much = ["the rain in the harbour " * 4000] * 20  # more than a body of plain JSON may have
+    for path, field in (("/embed", "inputs"), ("/api/embed", "input")):
+        refused = client.post(path, json={"model": MODEL, field: too_much, "truncate": False})
+        assert refused.status_code == 400, refused.text
     unknown = client.post("/api/embed", json={**sent, "model": "nomic-embed-text"})
     assert unknown.status_code == 404
     assert MODEL in unknown.text

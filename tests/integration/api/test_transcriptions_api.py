@@ -6,12 +6,14 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+import numpy as np
 import openai
 import pytest
 import soundfile
 
 from encoder.system.cache import cache_home
 from examples.speech import Speaker
+from search.api.services import Services
 
 SENTENCES = ["Where is the old harbour?", "The bread is in the oven."]
 
@@ -81,6 +83,20 @@ def test_what_cannot_be_done_is_refused_or_named(
         refused = client.post("/v1/audio/transcriptions", **sent)  # type: ignore[arg-type]
         assert 400 <= refused.status_code < 500
         assert refused.json()["error"]["message"]
+
+
+def test_a_sound_is_as_long_as_a_question_may_be(
+    openai_client: openai.OpenAI, parts: Services
+) -> None:
+    create, rate = openai_client.audio.transcriptions.create, 44_100
+    for duration_s, is_taken in ((parts.config.max_query_s - 1, True), (70, False)):
+        file = BytesIO()
+        soundfile.write(file, np.zeros(round(duration_s * rate), np.float32), rate, format="WAV")
+        if is_taken:
+            assert create(model="whisper-1", file=("long.wav", file.getvalue())).text == ""
+        else:
+            with pytest.raises(openai.APIStatusError, match="60 s"):
+                create(model="whisper-1", file=("long.wav", file.getvalue()))
 
 
 def test_a_sound_without_speech_has_no_words(openai_client: openai.OpenAI, folder: Path) -> None:
