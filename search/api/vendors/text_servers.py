@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from encoder.types import DOCUMENT, QUERY, Role
 from search.api.requests.inputs import MAX_INPUTS, InputIn, InputText
 from search.api.vendors.compatible import Compatible
 from search.api.vendors.content import Labelled
 
-Texts = InputText | Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
+_Several = Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
+Texts = Annotated[
+    _Several,
+    BeforeValidator(
+        lambda sent: [sent] if isinstance(sent, str) else sent,
+        json_schema_input_type=InputText | _Several,
+    ),
+]
 
 
 def _labelled(texts: Texts, name: str) -> list[list[Labelled]]:
     """Each text as a content of its own; ``name`` is the field's."""
-    listed = [texts] if isinstance(texts, str) else texts
     return [
-        [(f"{name}[{n}]", InputIn.model_validate({"text": text}))] for n, text in enumerate(listed)
+        [(f"{name}[{n}]", InputIn.model_validate({"text": text}))] for n, text in enumerate(texts)
     ]
 
 

@@ -449,6 +449,8 @@ def test_servers_of_texts_alone(client: httpx.Client, client_: openai.OpenAI) ->
     assert client.post("/embed", json={"inputs": long}).status_code == 400
     assert len(client.post("/embed", json={"inputs": long, "truncate": True}).json()) == 1
     assert client.post("/api/embed", json={**sent, "truncate": False, "input": long}).is_error
+    nothing = client.post("/api/embed", json={**sent, "input": ["rain", ""]})
+    assert (nothing.status_code, nothing.json()["error"]["field"]) == (400, "input[1]")
     too_much = ["the rain in the harbour " * 4000] * 20  # more than a body of plain JSON may have
     for path, field in (("/embed", "inputs"), ("/api/embed", "input")):
         refused = client.post(path, json={"model": MODEL, field: too_much, "truncate": False})
