@@ -9,7 +9,6 @@ import select
 import sys
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
@@ -82,7 +81,7 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
             head = b64decode(request["sniffs"])
             yield wire.candidates_to_message(sniff(head, request["uri"], request["wanted"]))
         else:
-            yield Message({"header": asdict(_header(request, config))})
+            yield Message({"header": vars(_header(request, config))})
     except MediaError as error:
         yield wire.error_to_message(error)
     except MemoryError:

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from tempfile import gettempdir
 from threading import Condition
@@ -53,7 +54,8 @@ class DecoderPool:
     @contextmanager
     def lent(self, memory_bytes: int, path: Path) -> Iterator[DecoderProcess]:
         """A process for one file; ended if it is still busy afterwards."""
-        area = area_of(path, Path(gettempdir()).resolve(), _home())
+        home = os.path.expanduser("~")  # noqa: PTH111 (pathlib's raises)
+        area = area_of(path, _resolved(gettempdir()), _resolved(home))
         taken = self._take(memory_bytes, area)
         process = None
         try:
@@ -115,9 +117,10 @@ atexit.register(_pool.close)
 os.register_at_fork(after_in_child=_pool.forget)
 
 
-def _home() -> Path:
-    """The user's folder; one that does not exist if nobody knows it."""
-    return Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (pathlib's raises)
+@lru_cache(maxsize=8)
+def _resolved(folder: str) -> Path:
+    """A folder without links; looked at once, as each file asks for the same two."""
+    return Path(folder).resolve()
 
 
 def sniff(head: bytes, path: Path, wanted: str, config: IngestConfig) -> tuple[Candidate, ...]:
@@ -173,7 +176,7 @@ def _ask_for_segments(
     request = {
         **what,
         "uri": asset.uri,
-        "asset": asdict(asset),
+        "asset": vars(asset),  # `asdict` would copy its metadata
         "config": wire.config_to_json(config),
     }
     # Twice, since two streams are decoded at once. It is a backstop behind the clock.

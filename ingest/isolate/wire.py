@@ -117,7 +117,7 @@ _PLACES = (
 
 
 def asset_from_json(facts: Mapping[str, Any]) -> Asset:
-    """An asset from what `dataclasses.asdict` makes of it."""
+    """An asset from its fields."""
     return Asset(**{**facts, "modality": Modality(facts["modality"])})
 
 

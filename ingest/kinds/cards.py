@@ -15,7 +15,8 @@ from ingest.kinds.plain import Plain
 from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
-_TYPES = {b"BEGIN:VCARD": "text/vcard", b"BEGIN:VCALENDAR": "text/calendar"}
+_BEGINNING = re.compile(rb"BEGIN:V(CARD|CALENDAR|EVENT|TODO|JOURNAL|TIMEZONE)\s", re.IGNORECASE)
+_CARD, _CALENDAR = "text/vcard", "text/calendar"
 _ENTRIES = ("VCARD", "VEVENT", "VTODO", "VJOURNAL")
 _NAMES = ("FN", "SUMMARY")
 _LABELS = dict(
@@ -40,13 +41,13 @@ class Cards(Plain):
     label = "Contacts or calendar"
     plural = "Contacts and calendars"
     formats = ("contacts (.vcf)", "calendars (.ics)")
-    media_types = frozenset(_TYPES.values())
+    media_types = frozenset({_CARD, _CALENDAR})
     suffixes = (".vcf", ".ics", ".vcs")
 
     def sniff(self, head: Head) -> Match | None:
-        start = head.start[:20].upper()
-        types = (name for mark, name in _TYPES.items() if head.is_text and start.startswith(mark))
-        return next((Match(name, 0.85) for name in types), None)
+        begins = head.is_text and _BEGINNING.match(head.start)
+        is_card = begins and begins[1].upper() == b"CARD"
+        return Match(_CARD if is_card else _CALENDAR, 0.85) if begins else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the name in a file of one entry, else the file's stem."""
@@ -58,7 +59,7 @@ class Cards(Plain):
 
 
 def _entries(path: Path) -> Iterator[Section]:
-    text, lines = decode_bytes(read_bytes(path)), list[str]()
+    text, lines, is_entry = decode_bytes(read_bytes(path)), list[str](), False
     if "QUOTED-PRINTABLE" in text.upper():
         text = _SOFT.sub("", text)
     for line in [*_FOLD.sub("", text).splitlines(), "END:VCARD"]:
@@ -68,8 +69,8 @@ def _entries(path: Path) -> Iterator[Section]:
         if name in ("BEGIN", "END") and value.strip().upper() in _ENTRIES:
             if lines:
                 yield Section("\n".join(lines), {"heading": lines[0][:200]})
-            lines = []
-        elif line_text := _said(name, parameters.upper(), value.strip()):
+            lines, is_entry = [], name == "BEGIN"
+        elif is_entry and (line_text := _said(name, parameters.upper(), value.strip())):
             if name in _NAMES:
                 lines.insert(0, line_text)
             elif name in _LABELS:

@@ -14,15 +14,28 @@ from encoder.media.source import opened
 
 _SAMPLE_BYTES = 65_536
 _CHUNK_BYTES = 2**20
-_DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w-]{2,40})", re.I)
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_DECLARED = re.compile(
+    rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,200}?encoding)\s*=\s*[\"']?\s*([\w-]{2,40})", re.I
+)
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 # The encodings of the Web. Guesses at others (DOS, EBCDIC, old Apple) are mostly wrong, and
 # browsers do not support them.
-_LIKELY = """
-ascii utf_8 iso8859_2 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_15 koi8_r koi8_u mac_roman
-mac_cyrillic cp866 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 gb18030 big5
-euc_jp iso2022_jp cp932 euc_kr cp949
+_LATIN = "ascii utf-8 cp1250 cp1252 cp1254 cp1257 cp1258 iso8859-2".split()
+_LIKELY = (
+    _LATIN
+    + """
+iso8859-5 iso8859-6 iso8859-7 iso8859-8 koi8-r koi8-u cp866 cp874 cp1251 cp1253 cp1255 cp1256
+gb18030 big5hkscs euc_jis_2004 iso2022_jp_2 cp932 cp949
 """.split()
+)
+# Accents stand alone in words, which other scripts write in runs of such bytes.
+_ALONE = 1.5
+_LEAST_CONFIDENCE = 0.03
+"""Less is what a few accents in an English text give; cp1252 has those of most languages."""
+
+_SHIFTED = b"\x1b$"
+"""In ASCII, from here on there are other characters than these bytes are: ISO 2022."""
+
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -70,6 +83,8 @@ def _fits(file: BinaryIO, encoding: str) -> bool:
         "a".encode(encoding)  # refuses codecs that do not make text, such as hex
         decoder = codecs.getincrementaldecoder(encoding)()
         while chunk := file.read(_CHUNK_BYTES):
+            if encoding == "utf-8" and _SHIFTED in chunk:
+                return False
             decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except (UnicodeError, LookupError):
@@ -78,22 +93,19 @@ def _fits(file: BinaryIO, encoding: str) -> bool:
 
 
 def _guess(sample: bytes) -> str:
-    """The most likely encoding; in a tie cp1252, which covers Latin-1's letters."""
-    from charset_normalizer import from_bytes
+    """The most likely encoding; cp1252 for accents that say little."""
+    from chardet import detect
 
-    matches = from_bytes(sample, cp_isolation=_LIKELY)
-    best = matches.best()
-    if best is None:
-        return "cp1252"
-    for match in matches:
-        if "cp1252" in match.could_be_from_charset:
-            tie = match.chaos <= best.chaos and match.coherence >= best.coherence
-            return "cp1252" if tie else best.encoding
-    return best.encoding
+    runs = _BEYOND_ASCII.findall(sample)
+    is_latin = sum(map(len, runs)) < _ALONE * len(runs)
+    likely = _LATIN if is_latin else _LIKELY
+    guess = detect(sample, include_encodings=likely, compat_names=False)
+    is_sure = guess["confidence"] > _LEAST_CONFIDENCE or not is_latin
+    return guess["encoding"] if guess["encoding"] and is_sure else "cp1252"
 
 
 def declared_charset(data: bytes) -> str | None:
-    """The encoding that the start of a page declares."""
+    """The encoding that the start of a page or of XML declares."""
     match = _DECLARED.search(data[:2048])
     return match.group(1).decode() if match else None
 

@@ -14,6 +14,7 @@ from ingest.config import IngestConfig
 from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.unread import is_prose
 from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
@@ -145,7 +146,7 @@ class Code(Kind):
     suffixes = tuple(SUFFIXES)
 
     def sniff(self, head: Head) -> Match | None:
-        if not head.is_text or head.not_prose or not language_of_code(head.name, head.start):
+        if not is_prose(head) or not language_of_code(head.name, head.start):
             return None
         return Match("text/x-source", 0.7)
 

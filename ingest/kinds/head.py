@@ -13,12 +13,6 @@ HEAD_BYTES = 8192
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-# Text formats that nobody reads as text.
-_NOT_PROSE = {
-    b"{\\rtf": "application/rtf",
-    b"%!PS": "application/postscript",
-    b"#EXTM3U": "application/vnd.apple.mpegurl",
-}
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,6 @@ class Head:
     def suffix(self) -> str:
         """The suffix of the name, in lower case, with its dot."""
         return PurePath(self.name).suffix.lower()
-
-    @cached_property
-    def not_prose(self) -> str:
-        """The type of a text that nobody reads as text, such as PostScript; else empty."""
-        names = (name for prefix, name in _NOT_PROSE.items() if self.start.startswith(prefix))
-        return next(names, "") if self.is_text else ""
 
     @cached_property
     def looks_like(self) -> str:

@@ -1,4 +1,4 @@
-"""Documents of office programs, books and mails, by kreuzberg, which turns them into Markdown."""
+"""Documents of office programs and books, by kreuzberg, which turns them into Markdown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from xml.etree.ElementTree import fromstring
 from zipfile import BadZipFile, ZipFile
 
 from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
-from encoder.media.source import decoding, opened
+from encoder.media.source import decoding
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.kinds.archive import members_of
-from ingest.kinds.attachments import OLE, attached_to, check_streams, is_mail
-from ingest.kinds.charset import read_bytes
+from ingest.kinds.charset import declared_charset, decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.documents import (
     Figure,
@@ -29,7 +27,7 @@ from ingest.kinds.documents import (
     without_links,
 )
 from ingest.kinds.head import Head, Match
-from ingest.kinds.unpacking import Unpacking
+from ingest.kinds.outlook import OLE
 from ingest.kinds.windows import Section, document_segments
 from ingest.kinds.zip_type import ZIP
 from ingest.types import Asset, Fact, Segment
@@ -45,7 +43,10 @@ _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _UNREAD = re.compile(rb"<(/?)text:(list-header|numbered-paragraph)\b")
 _READ_AS = {b"list-header": b"list-item", b"numbered-paragraph": b"section"}
+_INDENTED = re.compile(rb">\s*\n\s*<")
+_MANIFEST = b'<manifest xmlns="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_REFERENCE = re.compile(r"&#(9|32|160);")  # kreuzberg's, of tabs and spaces
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 
 
@@ -68,11 +69,6 @@ def by_sheet(markdown: str) -> Iterator[Section]:
         yield Section(section.text, {"sheet": heading} if heading else {})
 
 
-def as_one(markdown: str) -> Iterator[Section]:
-    """All of it."""
-    yield Section(markdown)
-
-
 class Office(Kind):
     """What all of them share: a document becomes sections under their headings, and pictures."""
 
@@ -84,7 +80,7 @@ class Office(Kind):
         """Title, authors and the day when it was made, where it says so."""
         facts = _extracted(path, self._data(path, config), self.media_type).metadata
         described: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
-        authors = facts.get("authors") or facts.get("from_email")
+        authors = facts.get("authors")
         if authors:
             described["author"] = ", ".join(authors) if isinstance(authors, list) else str(authors)
         if created := _DAY.match(str(facts.get("created_at"))):
@@ -94,7 +90,8 @@ class Office(Kind):
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text, each with its heading, slide or sheet; then the pictures."""
         extracted = _extracted(path, self._data(path, config), self.media_type)
-        sections = list(self.sections(extracted.content))
+        markdown = _REFERENCE.sub(lambda number: chr(int(number[1])), extracted.content)
+        sections = list(self.sections(markdown))
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         figures = figures or self._pictures(path, config)
         pictures = figure_segments(asset, path, figures, config)
@@ -128,7 +125,8 @@ class Zipped(Office):
         return Match(self.media_type, 0.88) if head.data.startswith(ZIP) else None
 
     def _pictures(self, path: Path, config: IngestConfig) -> list[Figure]:
-        return figures_in(path, self.pictures, config) if self.pictures else []
+        is_zip = self.pictures and read_bytes(path, len(ZIP)) == ZIP
+        return figures_in(path, self.pictures, config) if is_zip else []
 
 
 class Word(Zipped):
@@ -169,30 +167,48 @@ class BinaryExcel(Excel):
     media_types = frozenset({media_type})
 
 
-class OpenText(Zipped):
+class _OpenDocument(Zipped):
+    """A ZIP file, or its parts in one XML file, as LibreOffice saves "flat" ones."""
+
+    def sniff(self, head: Head) -> Match | None:
+        is_flat = head.is_text and f'office:mimetype="{self.media_type}"'.encode() in head.data
+        return Match(self.media_type, 0.85) if is_flat else super().sniff(head)
+
+    def _data(self, path: Path, config: IngestConfig) -> bytes:
+        data = read_bytes(path)
+        if data.startswith(ZIP):
+            return with_list_headers(data, config.max_document_bytes)
+        content = _INDENTED.sub(b"><", _with_list_items(data))
+        parts = dict.fromkeys(("content.xml", "styles.xml", "meta.xml"), content)
+        packed = io.BytesIO()
+        with ZipFile(packed, "w") as members:
+            members.writestr("mimetype", self.media_type)
+            for name, part in {"META-INF/manifest.xml": _MANIFEST, **parts}.items():
+                members.writestr(name, part)
+        return packed.getvalue()
+
+
+class OpenText(_OpenDocument):
     """.odt"""
 
-    name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott")
+    name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott", ".fodt")
     media_type = "application/vnd.oasis.opendocument.text"
     media_types = frozenset({media_type, f"{media_type}-template"})
 
-    def _data(self, path: Path, config: IngestConfig) -> bytes:
-        return with_list_headers(read_bytes(path), config.max_document_bytes)
 
-
-class OpenSpreadsheet(Zipped):
+class OpenSpreadsheet(_OpenDocument):
     """.ods"""
 
-    name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots")
+    name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots", ".fods")
     media_type = "application/vnd.oasis.opendocument.spreadsheet"
     media_types = frozenset({media_type, f"{media_type}-template"})
     sections = staticmethod(by_sheet)
 
 
-class OpenPresentation(Zipped):
+class OpenPresentation(_OpenDocument):
     """.odp, and drawings (.odg), whose pages are read like slides."""
 
-    name, formats, suffixes = "odp", ("OpenDocument",), (".odp", ".otp", ".odg")
+    name, formats, suffixes = "odp", ("OpenDocument",), (".odp", ".otp", ".odg", ".fodp")
     media_type = "application/vnd.oasis.opendocument.presentation"
     _drawing = "application/vnd.oasis.opendocument.graphics"
     pictures = "Pictures/"
@@ -204,7 +220,7 @@ class OpenPresentation(Zipped):
         return {"title": path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        sections = list(_slides(path, config.max_document_bytes))
+        sections = list(_slides(path, self._data(path, config), config.max_document_bytes))
         pictures = figure_segments(asset, path, self._pictures(path, config), config)
         return document_segments(asset, path, sections, pictures, config)
 
@@ -215,6 +231,23 @@ class Epub(Zipped):
     name, formats, suffixes = "epub", ("EPUB",), (".epub",)
     media_type = "application/epub+zip"
     media_types = frozenset({media_type})
+
+
+class FictionBook(Office):
+    """.fb2"""
+
+    name, formats, suffixes = "fb2", ("FictionBook",), (".fb2",)
+    media_type = "application/x-fictionbook+xml"
+    media_types = frozenset({media_type})
+
+    def sniff(self, head: Head) -> Match | None:
+        is_book = head.is_text and b"<FictionBook" in head.start[:1000]
+        return Match(self.media_type, 0.85) if is_book else None
+
+    def _data(self, path: Path, config: IngestConfig) -> bytes:  # noqa: ARG002
+        """In UTF-8, whatever it declares, since kreuzberg reads no other."""
+        data = read_bytes(path)
+        return decode_bytes(data, declared_charset(data)).encode()
 
 
 class Rtf(Office):
@@ -228,31 +261,13 @@ class Rtf(Office):
         return Match(self.media_type) if head.data.startswith(b"{\\rtf") else None
 
 
-class Mail(Office):
-    """.eml"""
-
-    name, formats, suffixes = "eml", ("mail (.eml, .msg)",), (".eml",)
-    media_type = "message/rfc822"
-    media_types = frozenset({media_type})
-    holds_files = True
-    sections = staticmethod(as_one)
-
-    def sniff(self, head: Head) -> Match | None:
-        looks_like_mail = head.is_text and is_mail(head.data)
-        return Match(self.media_type, 0.8) if looks_like_mail else None
-
-    def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        files = attached_to(read_bytes(path), str(path))
-        return members_of(asset, Unpacking(asset, config).counted(files))
-
-
-def _slides(path: Path, max_bytes: int) -> Iterator[Section]:
+def _slides(path: Path, data: bytes, max_bytes: int) -> Iterator[Section]:
     """The paragraphs of each slide of an OpenDocument presentation; notes come last.
 
     kreuzberg does not read them.
     """
-    with opened(path) as file, decoding(path, "an OpenDocument presentation"):
-        with ZipFile(file) as members:
+    with decoding(path, "an OpenDocument presentation"):
+        with ZipFile(io.BytesIO(data)) as members:
             if (size := members.getinfo("content.xml").file_size) > max_bytes:
                 raise MediaLimitError(
                     f"{path} unpacks to {size:,} bytes; max_document_bytes is {max_bytes:,}.",
@@ -298,8 +313,12 @@ def _extracted(path: Path, data: bytes, media_type: str) -> Any:
             raise
         raise CorruptMediaError(
             f"{path} cannot be read as {media_type}: {error}.",
-            remedy="Open it in its own program and save or export it again.",
+            remedy="Open it in its own program, or in LibreOffice, and save or export it again.",
         ) from error
+
+
+def _with_list_items(content: bytes) -> bytes:
+    return _UNREAD.sub(lambda tag: b"<%btext:%b" % (tag[1], _READ_AS[tag[2]]), content)
 
 
 def with_list_headers(data: bytes, max_bytes: int) -> bytes:
@@ -319,19 +338,18 @@ def with_list_headers(data: bytes, max_bytes: int) -> bytes:
                 for entry in members.infolist():
                     if entry.filename != "content.xml":
                         copy.writestr(entry, members.read(entry))
-                renamed = _UNREAD.sub(
-                    lambda tag: b"<%btext:%b" % (tag[1], _READ_AS[tag[2]]), content
-                )
-                copy.writestr("content.xml", renamed)
+                copy.writestr("content.xml", _with_list_items(content))
     except (BadZipFile, KeyError, OSError, EOFError, RuntimeError, zlib.error):
         return data  # kreuzberg says what is wrong with it
     return rewritten.getvalue()
 
 
-class _Ole(Office):
+class Ole(Kind):
     """An OLE file with a stream of one of these names; its directory can be anywhere."""
 
-    streams: ClassVar[tuple[str, ...]]
+    media_type: ClassVar[str]
+    streams: ClassVar[tuple[bytes, ...]]
+    """Names of which one has to be there, in UTF-16."""
 
     def sniff(self, head: Head) -> Match | None:
         return Match(self.media_type, 0.85) if head.data.startswith(OLE) else None
@@ -347,53 +365,33 @@ class _Ole(Office):
             raise UnsupportedMediaError(
                 f"{path} is an encrypted document.", remedy="Save it without a password."
             )
-        return any(name.encode("utf-16-le") in data for name in self.streams)
+        return any(name in data for name in self.streams)
 
 
-class Outlook(_Ole, Mail):
-    """.msg"""
-
-    name, suffixes = "msg", (".msg",)
-    media_type = "application/vnd.ms-outlook"
-    media_types = frozenset({media_type})
-    streams = ("__properties_version1.0",)
-
-    def accepts(self, path: Path, media_type: str) -> bool:
-        """Whether it is a mail.
-
-        Raises:
-            MediaError: it is encrypted, damaged or a bomb.
-        """
-        accepted = super().accepts(path, media_type)
-        if accepted:
-            check_streams(read_bytes(path), str(path))
-        return accepted
-
-
-class OldWord(_Ole):
+class OldWord(Ole, Office):
     """.doc"""
 
     name, formats, suffixes = "doc", ("Word (.doc)",), (".doc", ".dot")
     media_type = "application/msword"
     media_types = frozenset({media_type})
-    streams = ("WordDocument",)
+    streams = ("WordDocument".encode("utf-16-le"),)
 
 
-class OldPowerpoint(_Ole):
+class OldPowerpoint(Ole, Office):
     """.ppt"""
 
     name, formats, suffixes = "ppt", ("PowerPoint (.ppt)",), (".ppt", ".pps")
     media_type = "application/vnd.ms-powerpoint"
     media_types = frozenset({media_type})
-    streams = ("PowerPoint Document",)
+    streams = ("PowerPoint Document".encode("utf-16-le"),)
     sections = staticmethod(by_slide)
 
 
-class OldExcel(_Ole):
+class OldExcel(Ole, Office):
     """.xls"""
 
     name, formats, suffixes = "xls", ("Excel (.xls)",), (".xls", ".xlt")
     media_type = "application/vnd.ms-excel"
     media_types = frozenset({media_type})
-    streams = ("Workbook\0", "Book\0")
+    streams = ("Workbook\0".encode("utf-16-le"), "Book\0".encode("utf-16-le"))
     sections = staticmethod(by_sheet)

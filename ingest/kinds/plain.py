@@ -10,6 +10,7 @@ from ingest.config import IngestConfig
 from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.unread import is_prose
 from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Segment
 
@@ -29,7 +30,7 @@ class Plain(Kind):
 
     def sniff(self, head: Head) -> Match | None:
         """Any text. Only the name that its author gave it can show that it is Markdown."""
-        if not head.is_text or head.not_prose:
+        if not is_prose(head):
             return None
         return Match("text/markdown" if head.suffix in _MARKDOWN else "text/plain", 0.5)
 

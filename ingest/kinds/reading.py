@@ -45,7 +45,7 @@ def read_header(
     head = Head(read_bytes(path, HEAD_BYTES), str(path))
     zipped = zip_type(path) if head.data.startswith(ZIP) else ""
     for kind, media_type, _ in candidates:
-        if isinstance(kind, Zipped):
+        if isinstance(kind, Zipped) and head.data.startswith(ZIP):
             if zipped not in kind.media_types:
                 continue
             media_type = zipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,8 +16,12 @@ from ingest.config import IngestConfig
 from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.unread import is_prose
 from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Segment
+
+_FOR_PROGRAMS = frozenset({"binary", "binary-data", "script", "style", "stylesheet"})
+"""Elements in which there are pictures, programs and looks."""
 
 
 class Line(NamedTuple):
@@ -51,13 +56,15 @@ def _only_numbers(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def xml_lines(root: Element) -> Iterator[Line]:
-    """The text of each element that has text of its own, and attributes that contain words."""
+def xml_lines(root: Element, least_words: int = 2) -> Iterator[Line]:
+    """The text of each element that has text of its own, and attributes of so many words."""
     waiting = [(root, _tag(root))]
     while waiting:
         element, path = waiting.pop()
+        if _tag(element) in _FOR_PROGRAMS:
+            continue
         for name, value in element.attrib.items():
-            if " " in value.strip():
+            if len(value.split()) >= least_words and _local(name) != "schemaLocation":
                 yield Line(path, f"{_local(name)}: {value.strip()}")
         children = [child for child in element if isinstance(child.tag, str)]
         element_text = "".join([element.text or "", *(child.tail or "" for child in element)])
@@ -101,6 +108,7 @@ def _section(path: str, texts: list[str]) -> Section:
 _SEPARATORS = (",", "\t", ";")
 _LEAST_ROWS = 3
 _SURE, _LIKELY = 0.7, 0.6
+_TAG = re.compile(rb"<\?x|<[A-Za-z][\w:.-]*+(?:>\s*+<[A-Za-z]|\s[^<>]{0,500}=[\"'])")
 
 
 class _Records(Kind):
@@ -119,7 +127,7 @@ class Table(_Records):
 
     def sniff(self, head: Head) -> Match | None:
         """Text with such a name, or in which several lines have the same number of cells."""
-        if not head.is_text or head.not_prose:
+        if not is_prose(head):
             return None
         if head.suffix in self.suffixes:
             return Match(_table_type(head.suffix != ".csv"), _SURE)
@@ -167,8 +175,7 @@ class Json(_Records):
     media_types: ClassVar[frozenset[str]] = frozenset({"application/json", "application/jsonl"})
 
     def sniff(self, head: Head) -> Match | None:
-        starts = head.is_text and head.start.startswith((b"{", b"["))
-        if not starts or head.not_prose:
+        if not is_prose(head) or not head.start.startswith((b"{", b"[")):
             return None
         first, *further_lines = head.start.splitlines()
         is_lines = first.startswith(b"{") and first.rstrip().endswith(b"}")
@@ -207,8 +214,10 @@ class Xml(_Records):
     media_types = frozenset({"application/xml"})
 
     def sniff(self, head: Head) -> Match | None:
-        looks_like_xml = head.is_text and head.start.startswith(b"<?xml") and not head.not_prose
-        return Match("application/xml", _SURE) if looks_like_xml else None
+        """By its declaration; less surely by tags, where pages and programs come first."""
+        if not is_prose(head) or not _TAG.match(head.start):
+            return None
+        return Match("application/xml", _SURE if head.start.startswith(b"<?xml") else _LIKELY)
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
         try:
@@ -218,8 +227,9 @@ class Xml(_Records):
         return True
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of the text in the elements; if there is none, of the file as it is."""
-        lines = [*xml_lines(_root(path))] or [Line("", decode_bytes(read_bytes(path)))]
+        """Windows of the text in the elements; if there is none, of all attributes."""
+        root = _root(path)
+        lines = [*xml_lines(root)] or xml_lines(root, least_words=1)
         return text_segments(asset, path, packed(lines, config.text_window_chars), config)
 
 

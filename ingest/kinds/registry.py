@@ -13,28 +13,25 @@ from encoder.registry import installed_points, origin_of, registered_modalities
 from encoder.types import Modality
 from ingest.errors import KindError, LeftOutError
 from ingest.kinds.archive import Archive
-from ingest.kinds.array import Array
 from ingest.kinds.cards import Cards
 from ingest.kinds.code import Code
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
-from ingest.kinds.font import Font
 from ingest.kinds.head import Head
 from ingest.kinds.html import Html, WebArchive
-from ingest.kinds.mailbox import Mailbox
+from ingest.kinds.mail import Mail, Mailbox, Outlook
 from ingest.kinds.notebook import Notebook
 from ingest.kinds.office import (
     BinaryExcel,
     Epub,
     Excel,
-    Mail,
+    FictionBook,
     OldExcel,
     OldPowerpoint,
     OldWord,
     OpenPresentation,
     OpenSpreadsheet,
     OpenText,
-    Outlook,
     Powerpoint,
     Rtf,
     Word,
@@ -61,6 +58,7 @@ OURS: tuple[type[Kind], ...] = (
     OpenSpreadsheet,
     OpenPresentation,
     Epub,
+    FictionBook,
     Package,
     Rtf,
     Mail,
@@ -77,8 +75,6 @@ OURS: tuple[type[Kind], ...] = (
     Json,
     Xml,
     Code,
-    Font,
-    Array,
     Archive,
     Picture,
     Raw,

@@ -20,6 +20,7 @@ import lz4.frame
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from ingest.config import IngestConfig, check
 from ingest.kinds.attachments import Piece, attached_to, may_hold_files, told_name
+from ingest.kinds.charset import encoding_of
 from ingest.kinds.zip_type import ZIP, type_by_directory
 from ingest.location import inside
 from ingest.types import Asset
@@ -45,13 +46,15 @@ _DAMAGED = (
 )
 """What the libraries raise on damaged data."""
 
-_CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_SAYS_UTF8 = 0x800
+_OF_NAMES = frozenset({"utf-8", "gb18030", "big5hkscs", "cp932", "cp949", "cp866"})
+_CLUTTER = frozenset({"__MACOSX", "META-INF", "Thumbs.db", "desktop.ini", "mimetype"})
 _NO_ARCHIVES = (b"mimetype", b"[Content_Types].xml")
 """The name of the first entry in documents that are ZIP files."""
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file is hidden, or one that macOS or Windows adds to archives for itself."""
+    """Whether a file is hidden, or added by a system or by the format of a container for itself."""
     parts = PurePath(name.replace("\\", "/")).parts
     hidden = any(part.startswith(".") and part != ".." for part in parts)
     return hidden or not _CLUTTER.isdisjoint(parts)
@@ -212,15 +215,15 @@ class Unpacking:
             for entry in archive.infolist():
                 if entry.is_dir():
                     continue
-                piece = Piece(entry.filename, modified_s=_zip_time_s(entry))
+                piece = Piece(_zip_name(entry), modified_s=_zip_time_s(entry))
                 if entry.flag_bits & 1:
-                    yield piece._replace(problem=self._encrypted(entry.filename)), None
+                    yield piece._replace(problem=self._encrypted(piece.name)), None
                     continue
                 try:
                     with archive.open(entry) as content:
                         yield piece, content  # type: ignore[misc]
                 except _DAMAGED as error:
-                    yield piece._replace(problem=self._damaged(entry.filename, error)), None
+                    yield piece._replace(problem=self._damaged(piece.name, error)), None
 
     def _streamed(
         self, file: BinaryIO, start: bytes, stem: str
@@ -255,6 +258,15 @@ class Unpacking:
             f"{inside(self._uri, name)} is encrypted.",
             remedy="Unpack the archive with its password, and add the files.",
         )
+
+
+def _zip_name(entry: ZipInfo) -> str:
+    """Its name: outside the West, many programs write it in UTF-8 or as Windows does, unsaid."""
+    if entry.flag_bits & _SAYS_UTF8 or entry.filename.isascii():
+        return entry.filename
+    raw = entry.filename.encode("cp437")  # by which Python decoded it
+    encoding = encoding_of(io.BytesIO(raw))
+    return raw.decode(encoding, "replace") if encoding in _OF_NAMES else entry.filename
 
 
 def _zip_time_s(entry: ZipInfo) -> float:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ingest.kinds.head import Head
+import re
 
+from ingest.kinds.head import Head
+from ingest.kinds.outlook import OLE
+
+_NOTHING = "Nothing in it can be searched"
 _UNREAD = (
     # (offset, the bytes there, what it is, what to do)
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it with 7-Zip and add its files"),
@@ -34,7 +38,6 @@ _UNREAD = (
     (40, b" EMF", "an EMF drawing", "Export it as SVG from Inkscape"),
     (0, b"\xd7\xcd\xc6\x9a", "a WMF drawing", "Export it as SVG from Inkscape"),
     (0, b"\xc5\xd0\xd3\xc6", "an EPS drawing", "Convert it to PDF with Ghostscript"),
-    (0, b"%!PS", "PostScript", "Convert it to PDF with ps2pdf"),
     (0, b"AT&TFORM", "a DjVu document", "Convert it to PDF with ddjvu"),
     (60, b"BOOKMOBI", "a Kindle book", "Convert it to EPUB with Calibre"),
     (0, b"ITSF", "a Windows help file", "Convert it to HTML with 7-Zip or Calibre"),
@@ -51,18 +54,40 @@ _UNREAD = (
     (0, b"PAR1", "a Parquet table", "Export it as CSV with pandas or DuckDB"),
     (0, b"ARROW1", "an Arrow table", "Export it as CSV with pandas or DuckDB"),
     (0, b"\x89HDF\r\n", "an HDF5 file", "Export its tables as CSV with h5dump or pandas"),
-    (0, b"SIMPLE  =", "a FITS picture", "Convert it to PNG with astropy"),
     (128, b"DICM", "a DICOM picture", "Convert it to PNG with dcmj2pnm"),
     (0, b"!BDN", "an Outlook mailbox (.pst)", "Convert it to mbox with readpst"),
+    (0, b"\0\1\0\0\0", "a font", _NOTHING),
+    (0, b"OTTO\0", "a font", _NOTHING),
+    (0, b"ttcf\0", "fonts", _NOTHING),
+    (0, b"wOF", "a font", _NOTHING),
+    (0, b"\x93NUMPY", "a NumPy array", "Add what it was made from, or a package that reads it"),
     (0, b"MThd", "a MIDI file", "Render it to WAV or FLAC with FluidSynth"),
-    (0, b"\x7fELF", "a program", "Nothing in it can be searched"),
+    (0, b"\x7fELF", "a program", _NOTHING),
     (0, b"\xca\xfe\xba\xbe", "a Java class or macOS program", "Add its source code"),
-    (0, b"MZ", "a Windows program", "Nothing in it can be searched"),
+    (0, b"MZ", "a Windows program", _NOTHING),
     (0, b"\0asm", "a WebAssembly program", "Add its source code"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of another program", "Export it as PDF"),
-    (0, b"#EXTM3U", "a playlist", "Add the files that it names"),
+    (0, OLE, "a document of another program", "Export it as PDF, there or in LibreOffice"),
+    (0, b"PK\7\x08", "a part of a split archive", "Join and unpack it with 7-Zip"),
+    (0, b"\x1f\x9d", "a file packed by compress", "Unpack it with gzip -d"),
+    (0, b"\x09\0\4\0", "an Excel 2 workbook", "Convert it to XLSX with LibreOffice"),
+    (0, b"\x09\2\6\0", "an Excel 3 workbook", "Convert it to XLSX with LibreOffice"),
+    (0, b"\x09\4\6\0", "an Excel 4 workbook", "Convert it to XLSX with LibreOffice"),
+    (0, b"\xe4\x52\x5c\x7b", "a OneNote notebook", "Export it as PDF from OneNote"),
+    (0, b"bplist00", "a property list", "Convert it to XML with plutil"),
     (0, b"\xde\x12\x04\x95", "a table of translations (.mo)", "Add its .po file"),
     (0, b"\x95\x04\x12\xde", "a table of translations (.mo)", "Add its .po file"),
+)
+_UNREAD_TEXTS = (
+    # (how it begins, what it is, what to do)
+    (rb"#EXTM3U|\[playlist\]|<asx\s", "a playlist", "Add the files that it names"),
+    (rb"%FDF", "what was typed into a PDF form", "Print the form with it to PDF"),
+    (rb"%!PS", "PostScript", "Convert it to PDF with ps2pdf"),
+    (rb"<MIFFile\s", "a FrameMaker document", "Save it as PDF in FrameMaker"),
+    (rb"!<arch>", "an archive of programs (ar)", "Add their source code"),
+    (rb"(999\s.*\s+)*0\s+SECTION\s", "an AutoCAD drawing", "Export it as PDF or SVG in LibreCAD"),
+    (rb"(WARC/\d|filedesc://)", "an archive of web pages", "Save the pages as HTML or PDF"),
+    (rb"SIMPLE  =", "a FITS picture", "Convert it to PNG with astropy"),
+    (rb"-----BEGIN [A-Z0-9 ]+-----\s+[A-Za-z0-9+/]{30}", "a certificate or a key", _NOTHING),
 )
 
 
@@ -86,8 +111,17 @@ def unread(head: Head, zipped: str = "") -> tuple[str, str] | None:
     if zipped:
         other = (f"a document ({zipped})", "Export it from its own program as PDF")
         return _UNREAD_ZIPPED.get(zipped, other)
-    data = head.data
-    for at, mark, what, remedy in _UNREAD:
-        if data[at : at + len(mark)] == mark:
-            return what, remedy
-    return None
+    if reason := _unread_text(head):
+        return reason
+    reasons = (entry[2:] for entry in _UNREAD if head.data.startswith(entry[1], entry[0]))
+    return next(reasons, None)
+
+
+def is_prose(head: Head) -> bool:
+    """Whether people can read it, and not only the program that wrote it."""
+    return head.is_text and not _unread_text(head)
+
+
+def _unread_text(head: Head) -> tuple[str, str] | None:
+    reasons = (entry[1:] for entry in _UNREAD_TEXTS if re.match(entry[0], head.start))
+    return next(reasons, None)

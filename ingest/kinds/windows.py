@@ -24,6 +24,18 @@ _LEAST_CHARS = 800
 _LEAST_SHARE = 0.001
 
 
+_BASE64 = "[A-Za-z0-9+/]"
+_MIXED = f"(?={_BASE64}*[a-z])(?={_BASE64}*[A-Z])(?={_BASE64}*[0-9])"
+_ENCODED = re.compile(
+    # Lines as in mails; a long run, as in a data URI.
+    rf"(?m:^[ \t>]*+)(?={_BASE64}{{50}}){_MIXED}(?:{_BASE64}{{50,}}+[ \t]*\r?\n[ \t>]*+)++"
+    rf"{_BASE64}*+=*"
+    rf"|(?<![\w+/])(?={_BASE64}{{200}}){_MIXED}{_BASE64}*+=*"
+    rf"|(?<=;base64,){_BASE64}++=*"
+)
+"""Pictures, keys and the like as text, which nobody reads."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A page, a slide, a sheet or the text under a heading; ``place`` says which.
@@ -48,8 +60,9 @@ def text_segments(
 ) -> Iterator[Segment]:
     """Windows with their places, and offsets into the joined sections.
 
-    Numbers are described, not spelled out. A section of more than 800 characters, spaces left out,
-    of which less than one in a thousand is a letter or a digit has no words, and is left out.
+    Numbers are described, not spelled out. What is encoded as Base64 is left out, and a section of
+    more than 800 characters, spaces left out, of which less than one in a thousand is a letter or a
+    digit.
 
     Args:
         asset: whose text it is.
@@ -62,15 +75,13 @@ def text_segments(
         MediaError: no text, no words, or too much.
     """
     title = str(asset.metadata.get("title") or path.stem)
-    index = at = n_wordless = 0
+    index, at, has_no_words = 0, 0, False
     for section in sections:
         check(str(path), "max_text_chars", at + len(section.text), config)
         lines = _Lines(section)
-        if is_wordless(section.text):
-            n_wordless += len(section.text)
-            spans = []
-        else:
-            spans = list(_spans(section.text, title, config, markdown=markdown))
+        wordless = is_wordless(section.text)
+        spans = [] if wordless else list(_spans(section.text, title, config, markdown=markdown))
+        has_no_words |= not spans and bool(section.text.strip())
         check(str(path), "max_text_windows", index + len(spans), config)
         for start, end, table in spans:
             window = table or section.text[start:end]
@@ -87,7 +98,7 @@ def text_segments(
             index += 1
         at += len(section.text) + len(_BETWEEN)
     if not index:
-        raise _no_words(path, n_wordless) if n_wordless else no_text(path)
+        raise _no_words(path) if has_no_words else no_text(path)
 
 
 def is_wordless(text: str) -> bool:
@@ -155,11 +166,9 @@ def no_text(path: Path) -> UnsupportedMediaError:
     )
 
 
-def _no_words(path: Path, n_chars: int) -> UnsupportedMediaError:
+def _no_words(path: Path) -> UnsupportedMediaError:
     return UnsupportedMediaError(
-        f"{path} holds no words: of its {n_chars:,} characters less than one in a thousand is a "
-        "letter or a digit.",
-        remedy="Check that it is a text.",
+        f"{path} holds no words, but signs or encoded data.", remedy="Check that it is a text."
     )
 
 
@@ -187,6 +196,16 @@ def _spans(
         if section.table:
             yield section
             continue
-        prose = text[section.start : section.end]
-        for start, end in split_text(prose, window, overlap, markdown=markdown):
-            yield DescribedSpan(section.start + start, section.start + end)
+        for begin, stop in _unencoded(text, section.start, section.end):
+            for start, end in split_text(text[begin:stop], window, overlap, markdown=markdown):
+                yield DescribedSpan(begin + start, begin + end)
+
+
+def _unencoded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What is not encoded of a stretch of a text, from and to where."""
+    for match in _ENCODED.finditer(text, start, end):
+        if text[start : match.start()].strip():
+            yield start, match.start()
+        start = match.end()
+    if text[start:end].strip():
+        yield start, end

@@ -17,10 +17,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import soundfile
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
 from tests.support import documents, media, old_office, ole
@@ -58,6 +55,8 @@ def write_texts(folder: Path) -> None:
         'http://example.org/\nContent-Type: multipart/related; type="text/html"; boundary="x"\n\n'
         f"--x\nContent-Type: text/html\n\n<p>{TEXT}</p>\n--x--\n",
         "sample.xml": f"<?xml version='1.0'?><note>{TEXT}</note>",
+        "sample.fb2": "<?xml version='1.0' encoding='utf-8'?><FictionBook xmlns='http://www.gribuser.ru"
+        f"/xml/fictionbook/2.0'><body><section><p>{TEXT}</p></section></body></FictionBook>",
         "sample.py": f'def leave() -> str:\n    return "{TEXT}"\n',
         "sample.svg": "<svg xmlns='http://www.w3.org/2000/svg' width='64' height='48'>"
         "<rect width='64' height='48' fill='teal'/></svg>",
@@ -110,8 +109,6 @@ def write_media(folder: Path) -> None:
         media.write_sound(folder / f"sample.{suffix}", codec, seconds=1.0)
     media.write_film(folder / "sample.mp4", seconds=2.0)
     media.write_film(folder / "sample.webm", "libvpx-vp9", "libopus", seconds=2.0)
-    np.save(folder / "sample.npy", media.picture(64, 48))
-    write_font(folder / "sample.ttf")
 
 
 def write_raw(path: Path) -> None:
@@ -120,25 +117,6 @@ def write_raw(path: Path) -> None:
     Image.fromarray(media.picture(128, 96)).save(preview, "JPEG")
     Image.fromarray(media.picture(16, 12)).save(path, "TIFF")
     path.write_bytes(path.read_bytes() + preview.getvalue())
-
-
-def write_font(path: Path) -> None:
-    """A font whose only letters are squares."""
-    font = FontBuilder(1000)
-    names = [".notdef", *map(chr, range(ord("A"), ord("Z") + 1))]
-    font.setupGlyphOrder(names)
-    font.setupCharacterMap({ord(letter): letter for letter in names[1:]})
-    pen = TTGlyphPen(None)
-    for at, move in zip(((0, 0), (0, 700), (500, 700), (500, 0)), "mlll", strict=True):
-        (pen.moveTo if move == "m" else pen.lineTo)(at)
-    pen.closePath()
-    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
-    font.setupHorizontalMetrics(dict.fromkeys(names, (600, 0)))
-    font.setupHorizontalHeader(ascent=800, descent=-200)
-    font.setupNameTable({"familyName": "Anymodal squares", "styleName": "Regular"})
-    font.setupOS2()
-    font.setupPost()
-    font.save(path)
 
 
 if __name__ == "__main__":

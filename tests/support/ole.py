@@ -104,6 +104,7 @@ def outlook(
         "__substg1.0_0037001F": subject.encode("utf-16-le"),
         "__substg1.0_0C1A001F": "Ann".encode("utf-16-le"),
         "__substg1.0_5D01001F": "ann@example.org".encode("utf-16-le"),
+        "__substg1.0_0E04001F": "Smith, Bob; Carl (boss)".encode("utf-16-le"),
         "__substg1.0_1000001F": text.encode("utf-16-le"),
     }
     ticks = int((sent.timestamp() + 11_644_473_600) * 10**7)

@@ -108,7 +108,7 @@ def test_words_find_what_the_package_brings(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("term", "status", "message"),
     [
-        ({"kind": "smell", "base64": "AAAA"}, 422, "one of archive, array, audio, "),
+        ({"kind": "smell", "base64": "AAAA"}, 422, "one of archive, audio, cards, "),
         ({"kind": "points", "base64": "QQ=="}, 415, "not of the kind points, but looks like text"),
         ({"kind": "points", "text": "a"}, 422, "kind can be given with file, base64, url"),
         ({"kind": "points"}, 422, "exactly one of"),

@@ -259,6 +259,29 @@ def test_mails_of_a_mailbox(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("charset", "codec", "text"),
+    [
+        ("gb2312", "gb2312", "渡轮每星期四日出之前离开港口。"),
+        ("ks_c_5601-1987", "cp949", "여객선은 매주 목요일 항구를 떠납니다."),
+        ("iso-2022-jp", "iso2022_jp", "フェリーは毎週木曜日に出港します。"),
+        ("x-user-defined", "cp1252", "Die Fähre verlässt den Hafen vor der Dämmerung."),
+        ("x-unknown", "cp1251", "Паром покидает гавань каждый четверг до восхода солнца."),
+        ("us-ascii", "cp1252", "Schöne Grüße aus Köln"),
+    ],
+)
+def test_mails_in_any_charset(tmp_path: Path, charset: str, codec: str, text: str) -> None:
+    head = "From: a@b.c\nDate: Thu, 1 Jan 2026 10:00:00 +0000\nSubject: x\nMIME-Version: 1.0\n"
+    head += f"Content-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: 8bit\n\n"
+    mail = head.encode() + text.encode(codec)
+    (tmp_path / "a.eml").write_bytes(mail)
+    (tmp_path / "a.emlx").write_bytes(b"%d\n%b<plist>not of the mail</plist>" % (len(mail), mail))
+    for path in tmp_path.iterdir():
+        (segment,) = decode(path)
+        assert segment.content.rsplit("\n", 1)[1] == text
+        assert identify(path, CONFIG).metadata["created"] == "2026-01-01"
+
+
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
-from encoder.errors import CorruptMediaError, MediaError
+from encoder.errors import MediaError
 from ingest import IngestConfig, Place, identify, picture, segments
 from ingest.kinds import sniff
 from tests.support.media import picture as made
@@ -38,14 +38,6 @@ def write_psd(folder: Path) -> Path:
     header = b"8BPS\0\1" + bytes(6) + b"\0\3" + b"\0\0\0\1" + b"\0\0\0\1" + b"\0\x08" + b"\0\3"
     (folder / "a.psd").write_bytes(header + bytes(12) + b"\0\0" + b"\xff\0\0")
     return folder / "a.psd"
-
-
-def write_font(folder: Path) -> Path:
-    """The font that Pillow ships."""
-    font = ImageFont.load_default(10)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    (folder / "a.ttf").write_bytes(font.font_bytes)
-    return folder / "a.ttf"
 
 
 @pytest.mark.parametrize("suffix", [*DEEP, *FLAT])
@@ -81,38 +73,6 @@ def test_targa(tmp_path: Path, mode: str, compression: str | None) -> None:
 @pytest.mark.parametrize("text", ["P6 is a processor.", "#define width 3", "/* XP */", "DDS | SSD"])
 def test_notes_that_begin_alike_stay_text(text: str) -> None:
     assert sniff(text.encode(), "a")[0].media_type == "text/plain"
-
-
-def test_a_font_is_found_by_its_name_and_shown(tmp_path: Path) -> None:
-    path = write_font(tmp_path)
-    asset = identify(path, CONFIG)
-    assert (asset.media_type, asset.metadata["title"]) == ("font/ttf", "Aileron Regular")
-    assert [s.content for s in segments(asset, CONFIG)] == ["Aileron Regular\nttf font"]
-    shown = picture(asset, Place(), CONFIG).content
-    assert (int(shown.min()), int(shown.max())) == (0, 255)
-
-
-def test_a_damaged_font_is_corrupt(tmp_path: Path) -> None:
-    (tmp_path / "a.ttf").write_bytes(write_font(tmp_path).read_bytes()[:200])
-    with pytest.raises(CorruptMediaError):
-        identify(tmp_path / "a.ttf", CONFIG)
-
-
-def test_an_array_is_described_and_never_unpickled(tmp_path: Path) -> None:
-    columns = np.zeros(3, [("depth", "f4"), ("salinity", "f4")])
-    arrays = {"a": np.zeros((4, 5), np.float32), "b": columns, "c": np.array([{}], object)}
-    for name, array in arrays.items():
-        np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)
-    paths = [tmp_path / f"{name}.npy" for name in arrays]
-    found = [[s.content for s in segments(identify(path, CONFIG), CONFIG)] for path in paths]
-    assert found == [
-        ["a: 4 × 5 numbers (float32)"],
-        ["b: 3 numbers (void64)\ndepth, salinity"],
-        ["c: 1 objects (object)"],
-    ]
-    (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\1\0\x10\0" + b"{" * 16)
-    with pytest.raises(MediaError, match="damaged NumPy array"):
-        identify(tmp_path / "d.npy", CONFIG)
 
 
 SVG_CONFIG = IngestConfig(isolate=True, image_short_side=64)
