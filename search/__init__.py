@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.deadline import Deadline
     from search.engine import SearchEngine
-    from search.query.deadline import Deadline
     from search.query.query import Query, Term
     from search.query.terms import ItemEncoder
     from search.store.open import open_store
     from search.types import Explanation, Hit, SearchResult, TermScore, as_json
 
 _HOMES = {
-    "Deadline": "query.deadline",
+    "Deadline": "deadline",
     "Explanation": "types",
     "Hit": "types",
     "ItemEncoder": "query.terms",

@@ -16,12 +16,12 @@ from encoder.errors import AnymodalError, InputError, ModelTimeoutError, ModelUn
 from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Modality
+from search.deadline import Deadline, StageProgress
 from search.errors import NotFoundError
 from search.filters import Filter
 from search.lanes import Lanes, SearchedLane, Sizes
 from search.latency import LatencyTracker
 from search.listing import Chosen, Listing
-from search.query.deadline import Deadline, StageProgress
 from search.query.pages import check_cursor, read_page
 from search.query.planner import QueryPlan, plan
 from search.query.query import Query, Term
@@ -266,8 +266,11 @@ class SearchEngine:
 
     def _levels(self, asked: Mapping[Modality, LaneQuery]) -> dict[Modality, float]:
         """What a question scores on foreign texts in each lane that has a bank of them."""
-        foreign = {modality: self._lanes.lane(modality).foreign() for modality in asked}
-        return {m: scores.level(asked[m].fused) for m, scores in foreign.items() if scores}
+        levels: dict[int, float] = {}
+        for modality, lane in {id(lane): (m, lane) for m, lane in asked.items()}.values():
+            if foreign := self._lanes.lane(modality).foreign(lane.space):
+                levels[id(lane)] = foreign.level(lane.fused)
+        return {m: levels[id(lane)] for m, lane in asked.items() if id(lane) in levels}
 
     def _hits(
         self, chosen: Chosen, explanations: Sequence[Explanation], request: Request

@@ -30,7 +30,7 @@ class StoreGoneError(StoreError):
         """The error for a folder."""
         return cls(
             f"The files of the store {shown} were removed or moved while it was open.",
-            remedy="Put them back, or restart with a new, empty store.",
+            remedy="Put them back, or start this program again.",
         )
 
 

@@ -48,8 +48,7 @@ class SearchedLane:
         # Asked for once: whether it is of a protocol costs as much as the judgement of a hit.
         measures = encoder.measured_space if isinstance(encoder, MeasuresSpace) else None
         self._measured: Callable[[], Space] = measures or partial(getattr, encoder, "space")
-        self._foreign: ForeignScores | None = None
-        self._foreign_of: Space | None = None
+        self._foreign: tuple[Space, ForeignScores] | None = None
 
     def space(self) -> Space:
         """The model's space with the calibration of the store, if the store has one.
@@ -61,17 +60,18 @@ class SearchedLane:
             self._scored_by = (state, space, _with_scoring(state, space))
         return self._scored_by[2]
 
-    def foreign(self) -> ForeignScores | None:
-        """What chance gives in this lane; None in a space without a bank."""
-        measured, space, shipped = self._measured(), self.space(), self.encoder.space.calibration
-        if measured.bank is None:
+    def foreign(self, space: Space) -> ForeignScores | None:
+        """What chance gives in this lane, whose `space` this is; None if it has no bank."""
+        if space.bank is None:
             return None
-        if self._foreign_of is not space:
+        known = self._foreign
+        if known is None or known[0] is not space:
             # A store knows the level of its media better than a bank that was drawn.
-            own = {TEXT: measured.calibration_of(TEXT), **shipped}
+            shipped = self.encoder.space.calibration
+            own = {TEXT: self._measured().calibration_of(TEXT), **shipped}
             fixed = replace(space, calibration={**space.calibration, **own})
-            self._foreign_of, self._foreign = space, ForeignScores(measured.bank, fixed, shipped)
-        return self._foreign
+            known = self._foreign = (space, ForeignScores(space.bank, fixed, shipped))
+        return known[1]
 
     def takes(self, terms: Sequence[Term]) -> bool:
         """Whether the model can encode each of these."""
@@ -117,9 +117,9 @@ class Lanes:
             spaces: of some modalities, as they were a moment ago; of others, it is the current one.
         """
         spaces = spaces or {}
-        # What is not searched is not measured: its model may be away.
-        unmeasured = self.home.encoder.space if spaces else self.home.space()
-        home = next((space for m, space in spaces.items() if m not in self.others), unmeasured)
+        home = next((space for m, space in spaces.items() if m not in self.others), None)
+        if home is None:  # what is not searched is not measured: its model may be away
+            home = self.home.encoder.space if spaces else self.home.space()
         if not self.others:
             return home
         calibration = dict(home.calibration)

@@ -171,7 +171,8 @@ class Listing:
             return Verdict(0.0)
         with self._progress.stage("judge"):
             modalities = {group.best.segment.modality for group in groups}
-            foreign = {m: self._lanes.lane(m).foreign() for m in modalities}
+            lanes = self._request.lanes
+            foreign = {m: self._lanes.lane(m).foreign(lanes[m].space) for m in modalities}
             for group, row in zip(groups, self.vectors(groups), strict=True):
                 segment = group.best.segment
                 level = self._request.levels[segment.modality]

@@ -22,6 +22,8 @@ _MAX_WORD_CHARS = 64
 _BEGINNING_CHARS = 5
 _MARK = "X"  # words have no capitals, and no tokenizer of a store cuts it off
 _DIGIT = re.compile(r"\d")
+_ASCII_WORDS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(128))
+"""A table for `str.translate`, three times as fast as the pattern."""
 _PLAIN = re.compile(r"[^\W_]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _UNSPACED = (
@@ -51,6 +53,8 @@ def words(text: str) -> list[str]:
     ['東', '東京', '京', '京都', '都']
     """
     plain = folded(text)
+    if plain.isascii():
+        return [word[:_MAX_WORD_CHARS] for word in plain.translate(_ASCII_WORDS).split()]
     if _is_plain(plain):
         return [word[:_MAX_WORD_CHARS] for word in _PLAIN.findall(plain)]
     text_words: list[str] = []
@@ -70,7 +74,7 @@ def terms(text: str) -> list[str]:
     ['fahrkarten', 'fur', '2026', 'fahrkX']
     """
     text_words = words(text)
-    return text_words + [begins for word in text_words if (begins := beginning(word))]
+    return [*text_words, *filter(None, map(beginning, text_words))]
 
 
 def holds(text: str, query_terms: Collection[str]) -> bool:
@@ -102,6 +106,7 @@ def starts(text: str, word: str, *, is_whole: bool) -> Iterator[int]:
         at = text.find(word, at + 1)
 
 
+@lru_cache(16_384)
 def beginning(word: str) -> str:
     """The index term of all words that begin like this one; empty if it is too short.
 

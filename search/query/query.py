@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from encoder.types import QUERY, Item, Modality, Role
@@ -86,7 +87,7 @@ class Query:
     count: bool = False
     within: Filter | None = None
 
-    @property
+    @cached_property
     def terms(self) -> list[Term]:
         """The items as terms."""
         return [item if isinstance(item, Term) else Term(item) for item in self.items]

@@ -108,14 +108,15 @@ class QueryEncoder:
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Mixed items to unit rows [len(items), embed_dim], in their order."""
-        rows = np.empty((len(items), self.space.embed_dim), np.float32)
+        space = self.space
+        rows = np.empty((len(items), space.embed_dim), np.float32)
         meter = current_meter()
         missing: dict[_Kind, list[int]] = {}
-        keys = [self._key(item) for item in items]
+        keys = [_key(item, space) for item in items]
         for position, (item, key) in enumerate(zip(items, keys, strict=True)):
             cached_row = None if key is None else self.cache.find(key)
             if cached_row is None:
-                missing.setdefault(self._kind(item), []).append(position)
+                missing.setdefault(_kind(item, space), []).append(position)
             else:
                 rows[position] = cached_row
         for query_kind, positions in missing.items():
@@ -133,7 +134,7 @@ class QueryEncoder:
 
     def n_waiting(self, item: Item) -> int:
         """How many calls wait for the running batch of such items."""
-        return self._batched.n_waiting(self._kind(item))
+        return self._batched.n_waiting(_kind(item, self.space))
 
     def _encode(self, query_kind: _Kind, items: Sequence[Item]) -> Sequence[_EncodedItem]:
         self._observe(query_kind.modality, len(items))
@@ -146,17 +147,16 @@ class QueryEncoder:
         shares = [count / len(items) for count in (meter.cpu_s, meter.tokens, meter.kept)]
         return [_EncodedItem(row, *shares) for row in rows]
 
-    def _kind(self, item: Item) -> _Kind:
-        if isinstance(item.content, str) and len(item.content) > _SHORT_CHARS:
-            return _LONG
-        return _Kind(item.modality, self.space.role_of(item), False)
 
-    def _key(self, item: Item) -> Hashable | None:
-        digest = content_digest(item.content)
-        if digest is None:
-            return None
-        role = self.space.role_of(item)
-        return self.space.fingerprint, str(item.modality), role, digest
+def _kind(item: Item, space: Space) -> _Kind:
+    if isinstance(item.content, str) and len(item.content) > _SHORT_CHARS:
+        return _LONG
+    return _Kind(item.modality, space.role_of(item), False)
+
+
+def _key(item: Item, space: Space) -> Hashable | None:
+    digest = content_digest(item.content)
+    return digest and (space.fingerprint, str(item.modality), space.role_of(item), digest)
 
 
 def content_digest(content: Any) -> bytes | None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from search.deadline import StageProgress
 from search.errors import NotFoundError
-from search.query.deadline import StageProgress
 from search.query.query import Term
 from search.store.base import VectorStore
 
@@ -55,7 +55,8 @@ def embed_terms(
     An item is encoded in the role of its term; for a stored asset, its stored vectors are used. A
     picture that seems to lie on its side is turned if that finds a nearer one (`Space.sideways`).
     """
-    rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
+    own_space = encoder.space
+    rows = np.empty((len(terms), own_space.embed_dim), np.float32)
     modalities = dict.fromkeys(term.item.modality for term in terms if term.item)
     has_text = TEXT in modalities or AUDIO in modalities
     for modality in modalities:
@@ -68,7 +69,7 @@ def embed_terms(
             for piece in in_pieces(chosen, _length, _CHARS_AT_ONCE):
                 progress.deadline.check()
                 rows[[index for index, _ in piece]] = encoder.encode_items([i for _, i in piece])
-        sideways = encoder.space.sideways
+        sideways = own_space.sideways
         if sideways and modality == IMAGE and store.lanes.has(space, IMAGE):
             for index, item in chosen:
                 if sideways.holds(rows[index]):

@@ -15,7 +15,7 @@ from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Space, l2_normalize
 from encoder.types import TEXT, Embeddings, Modality
 from search.query.word_search import WordMatch
-from search.store.several import IDENTICAL
+from search.store.several import IDENTICAL, scores_of, shifted
 from search.types import ScoredSegment
 
 _GAIN = 4.0
@@ -65,7 +65,7 @@ class FusedQuery:
 
     @property
     def shift(self) -> float:
-        """Scores rank as ``(cosine - shift * mu) / c`` does: see `score_cosine`."""
+        """Scores rank as ``(cosine - shift * mu) / c`` does: see `score_segments`."""
         return self.weight / self.length
 
     @property
@@ -159,20 +159,6 @@ def _check_direction(vector: NDArray[np.float64], scale: float) -> None:
         )
 
 
-def score_cosine(
-    modality: Modality, cosine: float, query: FusedQuery, space: Space, row: int = 0
-) -> float:
-    """The score of a cosine to the fused query, which compares across modalities.
-
-    For a query without negative terms, it is the calibrated cosine. A negative term subtracts its
-    weight times *its* calibrated cosine: if the difference were calibrated like a cosine, each
-    modality's list would shift by a different amount. ``row`` is the number of that by which the
-    segment was found.
-    """
-    by = space.calibration_of(modality).of_row(row)
-    return by.apply(query.length * cosine + (1 - query.weight) * by.mu)
-
-
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
     """Whether a list that ends at ``score`` holds any segment that is identical to the query.
 
@@ -186,7 +172,11 @@ def identical_is_above(score: float, modality: Modality, query: FusedQuery, spac
 def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
 ) -> list[RankedSegment]:
-    """The segments of one modality with their scores, best first; see `score_cosine`.
+    """The segments of one modality with their scores, which compare across modalities, best first.
+
+    For a query without negative terms, a score is the calibrated cosine. A negative term subtracts
+    its weight times *its* calibrated cosine: if the difference were calibrated like a cosine, each
+    modality's list would shift by a different amount.
 
     Content identical to the query gets the highest score that any modality has, so that it ranks
     first in a mixed list too.
@@ -194,14 +184,11 @@ def score_segments(
     counted: list[tuple[float, float, bool, ScoredSegment]] = []
     # That of a cosine of 1, in the modality where it is the highest.
     constants = (UNCALIBRATED, *space.calibration.values())
-    highest = max(row.apply(1.0) for calibration in constants for row in calibration.rows)
-    for segment in segments:
+    highest = max((1 - row.mu) / row.c for by in constants for row in (by, *by.further))
+    scores = scores_of(segments, shifted(space.calibration_of(modality), query.shift))
+    for segment, score in zip(segments, scores, strict=True):
         is_identical = query.is_identical(segment)
-        score = (
-            highest
-            if is_identical
-            else score_cosine(modality, segment.cosine, query, space, segment.row)
-        )
+        score = highest if is_identical else query.length * score
         counted.append((doubted(score, segment), score, is_identical, segment))
     counted.sort(key=lambda candidate: (-candidate[0], candidate[3].segment_id))
     return [

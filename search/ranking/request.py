@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from encoder.space import Calibration, Space
 from encoder.types import TEXT, Embeddings, Modality
-from search.query.deadline import StageProgress
+from search.deadline import StageProgress
 from search.query.pages import Page
 from search.query.planner import QueryPlan
 from search.query.query import Query

@@ -65,7 +65,7 @@ class ForeignScores:
         """The mean score of a question on foreign texts."""
         asked = question.centred(self.space)
         cosine = asked.length * float(self._bank.foreign @ asked.direction)
-        return self.space.calibration_of(TEXT).apply(cosine, asked.weight)
+        return self.space.score(TEXT, cosine, level=asked.weight)
 
     def by_chance(self, level: float, row: Embeddings, segment: ScoredSegment) -> float:
         """What chance gives a hit in this lane.
@@ -86,11 +86,11 @@ class ForeignScores:
 
     def _nearest(self, row: Embeddings, segment: ScoredSegment) -> float:
         """The mean score of a row [embed_dim] on the questions that it is nearest to."""
-        by = self.space.calibration_of(segment.modality).of_row(segment.row)
         is_text = segment.modality == TEXT
         asked = self._asked if is_text else self._bank.questions
         levels: NDArray[np.float64] | float = self._levels if is_text else 1.0
-        scores = by.apply((asked @ row).astype(np.float64), levels)
+        cosines = (asked @ row).astype(np.float64)
+        scores = self.space.score(segment.modality, cosines, row=segment.row, level=levels)
         nearest = np.partition(scores, -min(N_NEAREST, len(scores)))[-N_NEAREST:]
         return float(nearest.mean())
 

@@ -88,7 +88,6 @@ class VectorStore(Protocol):
 
         Commit rows stay, and count what they did: for a write that stores fewer segments.
         """
-        ...
 
     def catch_up(self) -> None:
         """Make everything written so far, by anyone, visible to the next reads of this object.

@@ -102,23 +102,18 @@ class Checkable(Protocol):
 
     def check(self, progress: Progress) -> Findings:
         """Compare everything with everything else. Nobody should write meanwhile."""
-        ...
 
     def repair(self, findings: Findings) -> None:
         """Mend what `check` has just found, as `REPAIR` says."""
-        ...
 
     def counted(self, asset_ids: Sequence[str]) -> Mapping[str, Counter[Modality]]:
         """The number of segments in the lanes, by asset; an unknown one has none."""
-        ...
 
     def stored_lanes(self) -> Collection[tuple[str, Modality]]:
         """Space and modality of all segments that are stored, in whichever lanes."""
-        ...
 
     def drop(self, space: str, modality: Modality) -> int:
         """Remove all segments of a modality from a space; return how many rows it was."""
-        ...
 
 
 def paired(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from encoder.space import l2_normalize
 from encoder.types import Embeddings
 from search.filters.tree import MAX_NUMBER
 from search.lexical import terms
+from search.store.lanes import StoreLanes
 from search.store.schema import (
     MAX_LOCATIONS,
     MAX_METADATA_BYTES,
@@ -32,28 +33,33 @@ def words_of(text: str) -> str:
     return _cut(" ".join(terms(text)), MAX_WORDS_BYTES)
 
 
-def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
-    """The row as a store keeps it: of unit length, and a text that is too long is cut.
+def checked_segments(rows: Sequence[SegmentRow], lanes: StoreLanes) -> list[SegmentRow]:
+    """The rows as a store keeps them: of unit length, and texts that are too long are cut.
 
     Raises:
-        InputError: the embedding has a different size, or is not finite; or no such row can exist.
+        InputError: an embedding has a different size, or is not finite; or no such row can exist.
     """
-    if "#" in row.segment_id or not 0 <= row.row < MAX_ROWS:
-        got = f"{row.segment_id!r} with row {row.row}"
-        raise InputError("segment_id", got=got, wanted=f"no '#', and row 0 to {MAX_ROWS - 1}")
-    embedding = np.asarray(row.embedding, np.float32)
-    if embedding.shape != (embed_dim,):
-        raise InputError(
-            f"embedding of {row.segment_id}",
-            got=f"shape {embedding.shape}",
-            wanted=f"shape ({embed_dim},)",
-        )
-    if not np.isfinite(embedding).all():
-        raise InputError(
-            f"embedding of {row.segment_id}", got="NaN or infinity", wanted="finite numbers"
-        )
-    unit = l2_normalize(embedding)
-    return replace(row, embedding=unit, snippet=_cut(row.snippet, MAX_SNIPPET_BYTES))
+    sizes = {modality: lanes.space(modality).embed_dim for modality in {r.modality for r in rows}}
+    of_sizes: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        if "#" in row.segment_id or not 0 <= row.row < MAX_ROWS:
+            got = f"{row.segment_id!r} with row {row.row}"
+            raise InputError("segment_id", got=got, wanted=f"no '#', and row 0 to {MAX_ROWS - 1}")
+        size, shape = sizes[row.modality], np.shape(row.embedding)
+        if shape != (size,):
+            name = f"embedding of {row.segment_id}"
+            raise InputError(name, got=f"shape {shape}", wanted=f"shape ({size},)")
+        of_sizes.setdefault(size, []).append(place)
+    checked = list(rows)
+    for places in of_sizes.values():
+        vectors = np.array([rows[place].embedding for place in places], np.float32)
+        if len(wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+            name = f"embedding of {rows[places[wrong[0]]].segment_id}"
+            raise InputError(name, got="NaN or infinity", wanted="finite numbers")
+        for place, unit in zip(places, l2_normalize(vectors), strict=True):
+            text = _cut(rows[place].snippet, MAX_SNIPPET_BYTES)
+            checked[place] = replace(rows[place], embedding=unit, snippet=text)
+    return checked
 
 
 def checked_asset(row: AssetRow) -> AssetRow:

@@ -16,7 +16,9 @@ CONTENT = "content"
 """In the folder of a store, the folder of its files."""
 DATABASE, VECTORS, LOCK = "store.db", "vectors", "write.lock"
 """In there."""
-_BESIDE = {"locks", "uploads", "current.json"}
+RECORD = "current.json"
+"""Beside them, what says in which lanes the store is searched."""
+_BESIDE = {"locks", "uploads", RECORD, ".restoring"}
 """What others may have put into the folder before the first write."""
 
 

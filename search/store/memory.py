@@ -26,7 +26,7 @@ from search.store.calibrated import (
     StoredCalibration,
     unmeasured,
 )
-from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.checks import checked_asset, checked_queries, checked_segments
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.locks import thread_locks
 from search.store.several import by_segment, mixed_best_first, one_of_each
@@ -82,8 +82,7 @@ class MemoryStore:
         """There is no disk."""
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        spaces = self.lanes.space
-        new_segments = [checked_segment(row, spaces(row.modality).embed_dim) for row in segments]
+        new_segments = checked_segments(segments, self.lanes)
         new_assets = [checked_asset(row) for row in assets]
         with self._lock:
             self._segments.update((row.key, row) for row in new_segments)

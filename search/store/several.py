@@ -6,6 +6,7 @@ number is also in the high bits of ``index``, where filters see it, and it has i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -22,6 +23,8 @@ MAX_ROWS = 1024
 _ROW = 1 << 40
 FIRST_ROWS = f"index < {_ROW}"
 """A filter for one row of each segment."""
+_KEY_BYTES = 16
+_OF_BYTES = re.compile(f"[0-9a-f]{{{2 * _KEY_BYTES}}}").fullmatch
 _PREFIX = "ROW"  # in no name of a modality
 
 
@@ -51,6 +54,26 @@ def partition_of(modality: str, row: int) -> str:
 def is_of_first_rows(partition: str) -> bool:
     """Whether a partition is named after its modality alone."""
     return not partition.startswith(_PREFIX)
+
+
+def stored_key(key: str) -> bytes | str:
+    """Half as long, as it is kept in a table: the bytes of its hex digits, and the row's number.
+
+    >>> key_of(stored_key("00ff" * 8)), stored_key("photo-1")
+    ('00ff00ff00ff00ff00ff00ff00ff00ff', 'photo-1')
+    """
+    segment_id, _, row = key.partition("#")
+    if not _OF_BYTES(segment_id):
+        return key
+    return bytes.fromhex(segment_id) + (int(row).to_bytes(2, "big") if row else b"")
+
+
+def key_of(stored: bytes | str) -> str:
+    """The key that `stored_key` shortened."""
+    if isinstance(stored, str):
+        return stored
+    segment_id, row = stored[:_KEY_BYTES].hex(), stored[_KEY_BYTES:]
+    return f"{segment_id}#{int.from_bytes(row)}" if row else segment_id
 
 
 def shifted(by: Calibration, shift: float) -> Calibration:

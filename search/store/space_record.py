@@ -22,10 +22,9 @@ from encoder.system.private import private_folder
 from encoder.types import Modality
 from search.errors import SpaceMismatchError, StoreError, StoreMovedError
 from search.store.folder.read_only import unreadable
-from search.store.folders import CONTENT, DATABASE, check_place
+from search.store.folders import CONTENT, DATABASE, RECORD, check_place
 from search.store.lanes import StoredSpace, StoreLanes
 
-_FILE = "current.json"
 _FORMAT = 2
 """Later versions of the record are refused."""
 
@@ -111,7 +110,7 @@ class SpaceRecord(Protocol):
 class FolderRecord:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = folder / _FILE
+        self._file = folder / RECORD
 
     def make(self, current: SearchedSpace) -> None:
         """Begin a new store, whose database comes after this.

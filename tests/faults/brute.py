@@ -21,6 +21,7 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from search.store.schema import uri_key
+from search.store.several import key_of
 from tests.faults.tiny_worker import DIM, N_ROWS
 
 World: TypeAlias = Mapping[str, tuple[frozenset[str], frozenset[str]]]
@@ -93,7 +94,7 @@ def read_folder(folder: Path, space: str) -> Rows:
         part, slot = divmod(at, 1 << _SLOT_BITS)
         path = files / "vectors" / f"{part}.rows"
         segments.append(
-            {"segment_id": key, "asset_id": asset_id, "modality": modality, "index": index}
+            {"segment_id": key_of(key), "asset_id": asset_id, "modality": modality, "index": index}
             | {"embedding": np.fromfile(path, np.float32, DIM, offset=4 * DIM * slot)}
         )
     return Rows(assets, segments, locations, None)

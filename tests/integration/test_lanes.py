@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -45,6 +46,7 @@ from workers.serving.resources import Resources
 pytestmark = pytest.mark.slow
 
 RATE = 16_000
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +249,37 @@ def test_a_folder_of_photos_scans_speech_and_recordings_by_commands(
     found = {finding["part"]: finding for finding in here("doctor")["findings"]}
     assert found["model"]["facts"]["lanes"]["image"]["model"] == f"dir:{photos}"
     assert found["services"]["facts"] == {"reads": True, "hears": True, "limits": []}
+
+
+def test_a_hub_model_is_brought_to_a_machine_without_a_network(
+    here: Run,
+    multilingual_home: Path,
+    files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import constants
+
+    assert multilingual_home.is_dir()
+    monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    here("models", "use", "image=hf:org/photos")
+    said = here("ingest", files, fails=1)
+    told = re.search(r"`hf download org/photos` .* copy (\S+) .* to (\S+) here", said)
+    assert told, said
+    # As that command leaves it in the cache of the other machine.
+    brought = Path(told[2]) / told[1]
+    tiny.save("clip", brought / "snapshots" / COMMIT)
+    (brought / "refs").mkdir()
+    (brought / "refs" / "main").write_text(COMMIT)
+    assert here("ingest", files)["failures"] == []
+    hits = here("search", "something red")["hits"]
+    assert {"image", "audio"} <= {hit["modality"] for hit in hits}
+    assert all(0 <= hit["probability"] <= 1 for hit in hits)
+    lanes = {lane["model"]: lane["finds"] for lane in here("models", "list")["lanes"]}
+    assert lanes["hf:org/photos"] == ["image"]
 
 
 def test_each_kind_is_judged_in_its_own_space(models: str, files: Path) -> None:

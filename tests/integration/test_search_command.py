@@ -98,7 +98,7 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
         (["x", "--filter", "tags"], "FIELD=VALUE"),
         (["x", "--filter", "{"], "--filter.*JSON"),
         (["x", "--filter", "smell=bad"], "smell"),
-        (["x", "--kind", "smell"], "one of archive, array, audio, .*video"),
+        (["x", "--kind", "smell"], "one of archive, audio, cards, .*video"),
     ],
 )
 @pytest.mark.usefixtures("bundle_home")

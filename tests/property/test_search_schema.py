@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from encoder.space import Calibration
 from encoder.types import IMAGE, TEXT, Modality
 from search.store.calibrated import StoredCalibration, number_of, read, unmeasured, written
-from search.store.checks import checked_asset, checked_segment
+from search.store.checks import checked_asset, checked_segments
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.schema import (
     CALIBRATION,
@@ -57,7 +57,8 @@ def test_a_segment_survives_the_way_through_the_store(
 ) -> None:
     facts = (start_s, end_s, first, last, snippet, confidence, language, boxes, place)
     row = SegmentRow("s", "a", IMAGE, 3, np.ones(2), *facts)
-    stored = segment_to_dict(checked_segment(row, 2), {})
+    (checked,) = checked_segments([row], StoreLanes(StoredSpace("", 2)))
+    stored = segment_to_dict(checked, {})
     scored = scored_from_dict(stored, 0.5)
     assert scored[4:-1] == facts
     assert stored["embedding"].dtype == np.float32

@@ -1,8 +1,8 @@
 """Codes for rows of vectors, by faiss, in files with a checksum.
 
-`ByteCodes` are an int8 per dimension, with a scale for each. `NibbleCodes` are half a byte per
-dimension: sixteen levels, compared by look-ups in register tables. All rows of a chunk are compared
-with these, twice as fast as by bytes, and from half the memory. The levels are those of Max,
+`NibbleCodes` are half a byte per dimension: sixteen levels, compared by look-ups in register
+tables. `ByteCodes` are an int8 per dimension, with a scale for each: half as fast, and of twice the
+size, for rows that half a byte would confuse. The levels are those of Max,
 "Quantizing for minimum distortion" (1960), for normally distributed values; the look-ups are those
 of André, Kermarrec and Le Scouarnec, "Cache locality is not enough" (2015).
 """
@@ -10,8 +10,9 @@ of André, Kermarrec and Le Scouarnec, "Cache locality is not enough" (2015).
 from __future__ import annotations
 
 import os
+import weakref
 import zlib
-from collections.abc import Sequence
+from ctypes import Structure, c_size_t, c_void_p
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from threading import get_ident
@@ -72,19 +73,6 @@ def is_sealed(path: Path) -> bool:
         return False
 
 
-def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
-    """An index that was kept; None if it is missing, damaged or has a different number of rows."""
-    import faiss
-
-    if not is_sealed(path):
-        return None
-    try:
-        index = faiss.read_index(str(path), flags)
-    except (RuntimeError, OSError):
-        return None
-    return index if index.ntotal == n_rows else None
-
-
 CHUNK = 8192
 """Rows per file of codes."""
 _CODES = 127
@@ -113,17 +101,19 @@ class ByteCodes:
         return cls(index, scales)
 
     @classmethod
-    def opened(cls, path: Path, n_rows: int) -> ByteCodes | None:
-        """The codes in a file, mapped into memory; None if missing or of a different length."""
+    def opened(cls, path: Path, n_rows: int, dim: int) -> ByteCodes | None:
+        """See `NibbleCodes.opened`."""
         import faiss
 
-        index = opened_index(path, n_rows, faiss.IO_FLAG_MMAP_IFC)
-        if index is None:
+        if not (is_sealed(path) and is_sealed(scales_path := _scales_path(path))):
             return None
-        if not is_sealed(scales_path := _scales_path(path)):
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except (RuntimeError, OSError):
             return None
         scales = np.frombuffer(scales_path.read_bytes()[:-_SUM_BYTES], np.float32)
-        return cls(index, scales) if len(scales) == index.d else None
+        is_whole = (index.ntotal, index.d, len(scales)) == (n_rows, dim, dim)
+        return cls(index, scales) if is_whole else None
 
     def keep(self, path: Path) -> None:
         """Write the file atomically; others may do the same at once."""
@@ -134,16 +124,20 @@ class ByteCodes:
 
     def nearest(
         self,
-        scaled_queries: Embeddings,
+        queries: Embeddings,
         row_mask: NDArray[np.bool_] | None,
         products: NDArray[np.float32],
         places: NDArray[np.int64],
+        can_stop: bool = False,  # noqa: ARG002
     ) -> None:
         """Fill in products and places [n, limit] of about the best; -inf and -1 beyond the last.
 
         Args:
-            scaled_queries: queries times `scales`, in whole numbers; so are the products.
+            queries: unit rows [n, embed_dim].
             row_mask: which of the rows; None for all.
+            products: about the cosines.
+            places: those of the rows.
+            can_stop: see `NibbleCodes.nearest`.
         """
         import faiss
 
@@ -152,18 +146,12 @@ class ByteCodes:
             bits = np.packbits(row_mask, bitorder="little")
             chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
             params = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
-        self._index.search(scaled_queries, products.shape[1], params=params, D=products, I=places)
+        scaled = queries * self.scales
+        steps = np.maximum(np.abs(scaled).max(axis=1, keepdims=True) / _CODES, 1e-30)
+        whole = np.rint(scaled / steps, dtype=np.float32)  # to which faiss truncates them
+        self._index.search(whole, products.shape[1], params=params, D=products, I=places)
+        products *= steps
         products[places < 0] = -np.inf
-
-
-def in_whole_numbers(queries: Embeddings, scales: Sequence[Embeddings]) -> tuple[Any, Any]:
-    """Queries times the scales of codes, and the step of each: [n_scales, n, embed_dim or 1].
-
-    Faiss truncates what it compares with these codes to whole numbers.
-    """
-    scaled = queries * np.stack(scales)[:, None]
-    steps = np.maximum(np.abs(scaled).max(axis=2, keepdims=True) / _CODES, 1e-30)
-    return np.rint(scaled / steps, dtype=np.float32), steps
 
 
 def _scales_path(path: Path) -> Path:
@@ -171,6 +159,8 @@ def _scales_path(path: Path) -> Path:
 
 
 _N_LEVELS = 16
+_ROWS_PER_BLOCK = 32
+"""Which faiss compares at once."""
 _STEP = 0.3352
 """The distance between two levels, in standard deviations."""
 _LEAST_STEP = 1e-4
@@ -206,16 +196,34 @@ class NibbleCodes:
         return cls(faiss.IndexPQFastScan(packed))
 
     @classmethod
-    def opened(cls, path: Path, n_rows: int) -> NibbleCodes | None:
-        """The codes in a file, read into memory; None if missing or of a different length."""
-        index = opened_index(path, n_rows)
-        return cls(index) if index is not None else None
+    def opened(cls, path: Path, n_rows: int, dim: int) -> NibbleCodes | None:
+        """The codes in a file, mapped into memory; None if missing or of a different size."""
+        import faiss
+
+        if not is_sealed(path):
+            return None
+        with path.open("rb") as file:
+            content = np.frombuffer(mmap(file.fileno(), 0, prot=PROT_READ), np.uint8)
+        n_level_bytes = 4 * _N_LEVELS * dim
+        levels, codes = content[:n_level_bytes], content[n_level_bytes:-_SUM_BYTES]
+        n_code_bytes = -(-n_rows // _ROWS_PER_BLOCK) * _ROWS_PER_BLOCK * -(-dim // 2)
+        if len(codes) != n_code_bytes:
+            return None
+        index: Any = faiss.IndexPQFastScan(dim, dim, 4, faiss.METRIC_INNER_PRODUCT)
+        faiss.copy_array_to_vector(levels.view(np.float32), index.pq.centroids)
+        index.ntotal, index.is_trained = n_rows, True
+        index.ntotal2 = -(-n_rows // _ROWS_PER_BLOCK) * _ROWS_PER_BLOCK
+        opened = cls(index)
+        _lend(opened, index, codes)
+        return opened
 
     def keep(self, path: Path) -> None:
         """Write the file atomically; others may do the same at once."""
         import faiss
 
-        keep(path, faiss.serialize_index(self._index))
+        parts = faiss.vector_to_array(self._index.pq.centroids), self._index.codes
+        levels, codes = parts[0].view(np.uint8), faiss.vector_to_array(parts[1])
+        keep(path, np.concatenate([levels, codes]))
 
     def finds_nearest(self, rows: Embeddings) -> bool:
         """Whether a sample of the coded rows [n, embed_dim] find their nearest by these codes.
@@ -238,7 +246,7 @@ class NibbleCodes:
         places: NDArray[np.int64],
         can_stop: bool = False,
     ) -> None:
-        """See `ByteCodes.nearest`, of unit rows; products are about the cosines.
+        """See `ByteCodes.nearest`.
 
         With a mask, as many more rows are searched for as it leaves out. If it ``can_stop``, so
         many that enough are likely among them; if they are not, the last product is that of the
@@ -263,6 +271,34 @@ class NibbleCodes:
             )
             if len(in_mask) < min(limit, n_wanted):
                 products[query, -1] = of_query[-1]
+
+
+class _Table(Structure):
+    """Faiss's ``AlignedTable<uint8_t>``: what it allocated, how much, and how much of it is used.
+
+    It has no other way to take codes that lie elsewhere, as its indexes of bytes have.
+    """
+
+    _fields_ = (("address", c_void_p), ("n_allocated", c_size_t), ("n_used", c_size_t))
+
+
+def _lend(owner: object, index: Any, codes: NDArray[np.uint8]) -> None:
+    """Have an index look at codes in a map, until its owner is gone; copy them if it cannot."""
+    import faiss
+
+    index.codes.resize(len(codes))  # memory that nobody touches takes no room
+    table = _Table.from_address(int(index.codes.this))
+    own_address = int(index.codes.get())
+    if (table.address, table.n_used) != (own_address, len(codes)):
+        faiss.copy_array_to_AlignedTable(codes, index.codes)
+        return
+    index.thisown = False  # at the end of the process, nobody may free what faiss has not allocated
+    table.address = codes.ctypes.data
+
+    def take_back(_mapped: object) -> None:
+        table.address, index.thisown = own_address, True
+
+    weakref.finalize(owner, take_back, codes).atexit = False
 
 
 def _in_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

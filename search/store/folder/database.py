@@ -7,7 +7,8 @@
 - ``location``, ``label``: URIs, tags and places, by which assets are found.
 - ``part``: files of vectors, of one lane and number of row each: their slots, how many count,
   and the checksum of what lies beside the vectors. Rows are added to the last one of their kind.
-- ``segment``: the facts of a hit, by its part and its slot in the files of vectors.
+- ``segment``: the facts of a hit, by its part and its slot in the files of vectors; keys are those
+  of `search.store.several.stored_key`.
 - ``dead``: slots whose segment was deleted or replaced.
 - ``unread``: texts and names that the indexes of words have not read since they changed.
 - ``changed``: assets by the version that changed them, for those who keep what a filter finds.
@@ -44,10 +45,10 @@ from search.filters.sqlite import VALUED, values_of
 from search.store.folder.counter import read_counter
 from search.store.folders import opened
 from search.store.lanes import Counts, StoreLanes
-from search.store.several import unpacked
+from search.store.several import key_of, unpacked
 from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, modality_named
 
-FORMAT = 2
+FORMAT = 3
 """The format of a folder's files; another one is refused."""
 SLOT_BITS = 40
 _WAIT_MS = 30_000
@@ -60,6 +61,11 @@ _VALUES_PER_QUERY = 1000
 _CHECKED_VFS = "cksmvfs"
 _CHECKSUM_BYTES = 8
 SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *SAID[:-1]))
+_REAL = {"start_s", "end_s", "confidence"}
+"""Whole numbers take less room in columns of this type."""
+_FACTS = ", ".join(
+    f"{name} REAL" if name in _REAL else name for name in SEGMENT_COLUMNS.split(", ")
+)
 _COLUMNS = [column_of(field) for field in VALUED]
 _TABLES = f"""
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -75,7 +81,7 @@ CREATE TABLE label (field TEXT, value TEXT, no INTEGER, PRIMARY KEY (field, valu
 CREATE TABLE part (
   part INTEGER PRIMARY KEY, lane INTEGER, number INTEGER, n_slots INTEGER, n_live INTEGER,
   sum INTEGER);
-CREATE TABLE segment (at INTEGER PRIMARY KEY, {SEGMENT_COLUMNS});
+CREATE TABLE segment (at INTEGER PRIMARY KEY, {_FACTS});
 CREATE TABLE dead (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER);
 CREATE TABLE unread (seq INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT, id TEXT);
 CREATE TABLE changed (seq INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER, no INTEGER);
@@ -107,12 +113,23 @@ class Connection(Protocol):
 class DamagedError(StoreError):
     """A file of a folder's store is not what was written."""
 
+    remedy = (
+        "Run `anymodal store check --repair`, which says what is lost, and ingest it again; or put "
+        "back a backup."
+    )
+
     def __init__(self, where: object = "") -> None:
-        super().__init__(
-            f"The store is damaged: {where or 'files are missing or cut off'}.",
-            remedy="Run `anymodal store check --repair`, which says what is lost, and ingest it "
-            "again; or put back a backup.",
-        )
+        place = where or "files are missing or cut off"
+        super().__init__(f"The store is damaged: {place}.", remedy=self.remedy)
+
+
+class LostDatabaseError(DamagedError):
+    """The database is damaged, of which nothing can be made again."""
+
+    remedy = (
+        "Put a backup in its place (`anymodal store restore BACKUP`); or move the store's folder "
+        "away and run `anymodal ingest` on your folders again."
+    )
 
 
 class GivenUpError(DamagedError):
@@ -317,13 +334,12 @@ def translated(store_name: str) -> Iterator[None]:
         yield
     except (apsw.BusyError, apsw.LockedError) as error:
         raise StoreUnavailableError(f"The store {store_name} is being written: {error}.") from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise DamagedError(f"{store_name}: {error}") from error
-    except apsw.SQLError as error:  # our statements are right, so tables are missing
-        raise DamagedError(f"{store_name}: {error}") from error
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+        # Our statements are right, so where one is refused, tables are missing.
+        raise LostDatabaseError(f"{store_name}: {error}") from error
     except apsw.Error as error:
         if (code := getattr(error, "extendedresult", 0)) == apsw.SQLITE_IOERR_DATA:
-            raise DamagedError(f"{store_name}: a page of the database was changed") from error
+            raise LostDatabaseError(f"{store_name}: a page of the database was changed") from error
         # A file that another process removes while it is opened is a failed read, and no full disk.
         has_no_room = isinstance(error, apsw.FullError) or code in _NO_ROOM
         text = "no space left on device" if has_no_room else str(error)
@@ -447,7 +463,8 @@ def asset_of(asset_id: str, fields: str, lanes: LaneNumbers | None = None) -> As
 def scored(columns: Sequence[Any], modality: Modality, cosine: float) -> ScoredSegment:
     """A segment that a search found, from its key, its asset, what it says and its row."""
     key, asset_id, *said = columns
-    return ScoredSegment(key.partition("#")[0], asset_id, modality, cosine, *said)
+    segment_id = key_of(key).partition("#")[0]
+    return ScoredSegment(segment_id, asset_id, modality, cosine, *said)
 
 
 def segment_of(
@@ -457,4 +474,5 @@ def segment_of(
     key, _no, packed_index, *said = columns
     index, number = unpacked(packed_index)
     said.append(number)
-    return SegmentRow(key.partition("#")[0], asset_id, modality, index, embedding, *said)
+    segment_id = key_of(key).partition("#")[0]
+    return SegmentRow(segment_id, asset_id, modality, index, embedding, *said)

@@ -44,7 +44,7 @@ from search.store.folder.views import Mask, PartView, View, Views
 from search.store.folder.words import KeptIndex
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.overview import Dated, Facets, Order
-from search.store.several import best_first, by_segment, mixed_best_first
+from search.store.several import best_first, by_segment, key_of, mixed_best_first, stored_key
 from search.types import SAID, AssetRow, ScoredSegment, SegmentRow, row_key
 
 P = ParamSpec("P")
@@ -138,7 +138,8 @@ class Reading:
             ).fetchall()
             sql = "SELECT DISTINCT number FROM part WHERE lane = ?"
             numbers = [number for (number,) in db.execute(sql, (lane,))]
-            every = [row_key(key, number) for number in numbers for (key,) in keys]
+            ids = [key_of(key) for (key,) in keys]
+            every = [stored_key(row_key(key, number)) for number in numbers for key in ids]
             rows = self._rows(db, "key", every)
         return by_segment(rows, self.lanes.space(modality).embed_dim)[:limit]
 
@@ -175,7 +176,7 @@ class Reading:
             with self._db.reading() as db:
                 lane = max(LaneNumbers(db, self.lanes).numbers([TEXT]), default=0)
                 rows = db.execute(sql, (after, lane, _PER_QUERY)).fetchall()
-            yield from ((key, text) for _, key, text in rows)
+            yield from ((key_of(key), text) for _, key, text in rows)
             if not rows:
                 return
             after = rows[-1][0]
@@ -183,7 +184,8 @@ class Reading:
     @_repeated
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         with self._db.reading() as db:
-            return {row.key: row.embedding for row in self._rows(db, "key", keys)}
+            rows = self._rows(db, "key", [*map(stored_key, keys)])
+            return {row.key: row.embedding for row in rows}
 
     def _rows(self, db: Connection, column: str, values: Sequence[object]) -> list[SegmentRow]:
         parts, searched = self._views.current(db).parts, LaneNumbers(db, self.lanes).searched
@@ -355,7 +357,7 @@ class Reading:
                 few_ids = _ids(db, assets)
             wanted = assets if few_ids is None else None
             hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
-            scores = {hit.segment_id: hit.score for hit in hits}
+            scores = {stored_key(hit.segment_id): hit.score for hit in hits}
             return _with_words(db, LaneNumbers(db, self.lanes), scores, assets)[:limit]
 
     def frequencies(self, wanted: Ids[str]) -> Frequencies:
@@ -405,7 +407,7 @@ def _rows_of(
 
 
 def _with_words(
-    db: Connection, lanes: LaneNumbers, scores: dict[str, float], assets: Mask | None
+    db: Connection, lanes: LaneNumbers, scores: dict[bytes | str, float], assets: Mask | None
 ) -> list[ScoredSegment]:
     sql = (
         f"SELECT segment.no, lane, {_OF_HIT} FROM segment JOIN asset USING (no) "

@@ -47,16 +47,16 @@ from search.store.checking import (
     Progress,
     mended,
 )
-from search.store.checks import checked_asset, checked_segment
+from search.store.checks import checked_asset, checked_segments
 from search.store.folder.backup import copy_content
 from search.store.folder.checking import FolderCheck
 from search.store.folder.counter import write_counter
 from search.store.folder.database import (
     NOS_OF_ASSETS,
     Connection,
-    DamagedError,
     Database,
     LaneNumbers,
+    LostDatabaseError,
     among,
     version_of,
 )
@@ -144,7 +144,7 @@ class FolderStore(Reading):
             with self._exclusively():
                 if not path.exists():  # another process may have been first
                     if any((self._folder / VECTORS).iterdir()):
-                        raise DamagedError(f"{self._shown} lacks {path.name}")
+                        raise LostDatabaseError(f"{self._shown} lacks {path.name}")
                     Database.make(path)
         database = Database(path, store_name=self._shown)
         try:
@@ -234,8 +234,7 @@ class FolderStore(Reading):
         check_room(self._root)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        spaces = self.lanes.space
-        stored = [checked_segment(row, spaces(row.modality).embed_dim) for row in segments]
+        stored = checked_segments(segments, self.lanes)
         checked = [checked_asset(row) for row in assets]
         self._check_changeable()
         n_bytes = sum(4 * row.embedding.size + _ROW_BYTES for row in stored)
@@ -286,10 +285,13 @@ class FolderStore(Reading):
         """Make what searches would otherwise have to; nothing of it is needed to be right."""
         with suppress(OSError, ValueError, StoreError, DiskError):
             with self._db.reading() as db:
-                parts = self._views.current(db).parts.values()
+                parts = db.execute(
+                    "SELECT part, embed_dim, n_slots, sum FROM part "
+                    "JOIN lane USING (lane) JOIN space USING (space)"
+                ).fetchall()
                 has_moves = scattered(db) is not None
-            for part in parts:
-                part.files.complete(part.n_slots)
+            for part_no, embed_dim, n_slots, total in parts:
+                self._views.files(part_no, embed_dim).complete(n_slots, total)
             while has_moves:  # some rows at a time, to where they lie close
                 self._sweep()
                 with self._writing() as db:

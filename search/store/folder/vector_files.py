@@ -4,10 +4,10 @@
 CRC-32 of each row, int32 [n_slots, 2]; the tables have the CRC-32 of that. Rows are compared with
 theirs whenever they are read, and so are the files of codes when they are opened. Both files only
 grow; data beyond the slots that the tables know is from a write that was cut off. For every `CHUNK`
-complete rows there are two files of codes, made when they are missing: of half a byte per
-dimension, to compare all rows, and of a byte, to compare those that pass a filter. A search reads
-the former from this process's memory, the latter through memory maps, the last `STEP` rows as they
-are, and ranks the best by their float32 rows.
+complete rows there is a file of codes, made when it is missing: of half a byte per dimension, or of
+a byte where that would lose some of the nearest. A search reads them through memory maps, which all
+processes share, and ranks the best by their float32 rows. The last `STEP` rows are compared as they
+are, and so are those that pass a filter where it leaves few.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from search.store.folder.codes import (
     CHUNK,
     ByteCodes,
     NibbleCodes,
-    in_whole_numbers,
     put,
     read_into,
 )
@@ -40,11 +39,12 @@ from search.store.folder.database import DamagedError, GivenUpError, sync_folder
 STEP = 1024
 """Newer rows get codes once there are this many: comparing codes takes a third of the time."""
 _FEW = 2048
-"""Up to this many rows are compared without codes, wherever they are."""
-_MOST, _SOME = 7 / 8, 1 / 12
-"""If so much of a chunk is wanted, all its rows are compared, whatever a filter leaves out: codes
-of half a byte take less than half the time of longer ones, and the best of all rows, in which those
-wanted are looked for, little more than fewer. With few chunks each has to find all of the best."""
+"""Up to this many rows are compared as they are, wherever they lie."""
+_SOME = 1 / 16
+"""If so much of a chunk is wanted, all its codes are compared, and those wanted are looked for in
+the best of all rows; if less is, its rows, which takes no longer."""
+_AT_ONCE = 512
+"""The rows that are copied together: larger copies get new pages each time."""
 _MORE = 3
 _SPARE = 64
 """`_MORE` times as many rows as are wanted, and these, are ranked by their floats."""
@@ -64,9 +64,11 @@ class VectorFiles:
         self._row_bytes = 4 * embed_dim
         self._base = folder / str(part_no)
         self._codes: dict[tuple[int, type[Kind]], Kind] = {}
+        self._n_complete = 0
         self._recent: tuple[int, int, ByteCodes] | None = None
         self._nos = np.empty(0, np.int32)
         self._sums = np.empty(0, np.uint32)
+        self._is_checked = np.empty(0, bool)
         self._sum = 0
         self._map: mmap | None = None
         self._tail = np.empty((0, embed_dim), np.float32)
@@ -120,21 +122,27 @@ class VectorFiles:
 
         To map the pages of a large one for each search takes twice as long as to read its rows.
         """
-        file, n_needed = self._opened(".rows"), (int(slots.max()) + 1) * self._row_bytes
+        mapped = self._mapped(int(slots.max()) + 1)
+        if mapped.nbytes > _MAPPED_BYTES:
+            vectors = np.empty((len(slots), self._embed_dim), np.float32)
+            for vector, slot in zip(vectors, slots.tolist(), strict=True):
+                os.preadv(self._opened(".rows"), [vector.data], slot * self._row_bytes)
+            return vectors
+        taken: Embeddings = mapped[slots]
+        return taken
+
+    def _mapped(self, n_slots: int) -> Embeddings:
+        """At least the first rows of the file."""
+        file, n_needed = self._opened(".rows"), n_slots * self._row_bytes
         n_bytes = os.fstat(file).st_size
         if n_bytes < n_needed:  # damaged: to touch a page beyond the end would kill this process
             raise DamagedError(self._base.with_suffix(".rows"))
-        if n_bytes > _MAPPED_BYTES:
-            vectors = np.empty((len(slots), self._embed_dim), np.float32)
-            for vector, slot in zip(vectors, slots.tolist(), strict=True):
-                os.preadv(file, [vector.data], slot * self._row_bytes)
-            return vectors
-        if self._map is None or len(self._map) < n_needed:
-            whole = n_bytes // self._row_bytes * self._row_bytes
-            self._map = mmap(file, whole, prot=PROT_READ)
-        mapped = np.frombuffer(self._map, np.float32).reshape(-1, self._embed_dim)
-        taken: Embeddings = mapped[slots]
-        return taken
+        mapped = self._map
+        if mapped is None or len(mapped) < n_needed:
+            mapped = self._map = mmap(
+                file, n_bytes // self._row_bytes * self._row_bytes, prot=PROT_READ
+            )
+        return np.frombuffer(mapped, np.float32).reshape(-1, self._embed_dim)
 
     def range(self, start: int, end: int) -> Embeddings:
         """The rows from one slot to another; see `rows`."""
@@ -159,6 +167,7 @@ class VectorFiles:
                     raise DamagedError(self._base.with_suffix(".slots"))
                 self._nos = np.concatenate([self._nos, slots[:, 0]])
                 self._sums = np.concatenate([self._sums, slots[:, 1].view(np.uint32)])
+                self._is_checked = np.pad(self._is_checked, (0, len(slots)))
                 self._sum = checksum
             return self._nos[:n_slots]
 
@@ -169,17 +178,8 @@ class VectorFiles:
 
         ``slot_mask`` is [n_slots], or None for all.
         """
-        n_best = _MORE * limit + _SPARE
-        if slot_mask is not None and np.count_nonzero(slot_mask) <= _FEW:
-            slots = np.flatnonzero(slot_mask)
-            rows = self.rows(slots)
-            best = [best_of(rows @ query, slots, n_best) for query in queries]
-            return [
-                ranked(query, of_query, rows[np.searchsorted(slots, of_query)], limit)
-                for query, of_query in zip(queries, best, strict=True)
-            ]
         with _in_one_thread() if n_slots >= STEP else nullcontext():
-            candidates = self._candidates(queries, n_best, n_slots, slot_mask)
+            candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, slot_mask)
         return [
             ranked(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
@@ -192,49 +192,68 @@ class VectorFiles:
 
         A few are taken of each chunk, or all if it can hold more of the best than that.
         """
-        ranges = [
-            (start, end, chunk_mask)
-            for start, end in _coded(n_slots)
-            if (chunk_mask := None if slot_mask is None else slot_mask[start:end]) is None
-            or chunk_mask.any()
-        ]
-        n_per_chunk = min(limit, _LEAST_PER_CHUNK + 2 * limit // max(len(ranges), 1))
-        share = _SOME if n_per_chunk < limit else _MOST
-        chunks = [Chunk(start, self._codes_of(start, end, m, share), m) for start, end, m in ranges]
-        newest = self._in_newest(queries, n_slots, slot_mask)
-        chunk_scores = in_chunks(queries, min(n_per_chunk, CHUNK), chunks, n_per_chunk < limit)
-        if n_per_chunk < limit:
-            has_more = with_more(chunk_scores, least_of(joined(newest, chunk_scores), limit))
-            more_scores = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
-            newest = joined(newest, more_scores)
-            chunk_scores = Scored(chunk_scores.scores[~has_more], chunk_scores.slots[~has_more])
-        scores, slots = joined(newest, chunk_scores)
+        chunks, few = list[Chunk](), list[NDArray[np.int64]]()
+        is_few = slot_mask is not None and bool(np.count_nonzero(slot_mask) <= _FEW)
+        if slot_mask is not None and is_few:
+            few.append(np.flatnonzero(slot_mask))
+        else:
+            for start, end in _coded(n_slots):
+                chunk_mask = None if slot_mask is None else slot_mask[start:end]
+                n_wanted = end - start if chunk_mask is None else np.count_nonzero(chunk_mask)
+                if chunk_mask is not None and n_wanted < _SOME * CHUNK:
+                    few.append(start + np.flatnonzero(chunk_mask))
+                else:
+                    chunks.append(Chunk(start, self._codes_of(start, end), chunk_mask))
+            newest = np.arange(max(n_slots // CHUNK * CHUNK, n_slots // STEP * STEP), n_slots)
+            few.append(newest if slot_mask is None else newest[slot_mask[newest]])
+        exact = self._exact(queries, np.concatenate(few), n_slots, is_few)
+        n_per_chunk = min(limit, _LEAST_PER_CHUNK + 2 * limit // max(len(chunks), 1))
+        some = in_chunks(queries, min(n_per_chunk, CHUNK), chunks, can_stop=True)
+        has_more = with_more(some, least_of(joined(exact, some), limit))
+        if n_per_chunk == limit:
+            has_more &= (some.slots[:, :, -1] < 0).any(axis=1)
+        more = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
+        some = Scored(some.scores[~has_more], some.slots[~has_more])
+        scores, slots = joined(joined(exact, more), some)
         return [
             best_of(of_query, of_slots, limit)
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
-    def _codes_of(
-        self, start: int, end: int, slot_mask: NDArray[np.bool_] | None, share: float
-    ) -> Kind:
+    def _codes_of(self, start: int, end: int) -> Kind:
         """A chunk's codes; those of the incomplete one are kept in memory."""
-        if end - start < CHUNK:
-            recent = self._recent
-            if recent is None or recent[:2] != (start, end):
-                recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
-            return recent[2]
-        compares_all = slot_mask is None or np.count_nonzero(slot_mask) >= share * CHUNK
-        return self._chunk(start // CHUNK, NibbleCodes if compares_all else ByteCodes)
+        if end - start == CHUNK:
+            return self._chunk(start // CHUNK, NibbleCodes)
+        recent = self._recent
+        if recent is None or recent[:2] != (start, end):
+            recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
+        return recent[2]
 
-    def _in_newest(
-        self, queries: Embeddings, n_slots: int, slot_mask: NDArray[np.bool_] | None
+    def _exact(
+        self, queries: Embeddings, slots: NDArray[np.int64], n_slots: int, is_few: bool
     ) -> Scored:
+        """The cosines of some rows, in ascending order of their slots.
+
+        If they are few, only they are read, and nothing is kept in memory.
+        """
+        cosines = np.empty((len(queries), len(slots)), np.float32)
         first = n_slots // CHUNK * CHUNK
-        start = max(first, n_slots // STEP * STEP)
-        cosines = queries @ self._newest(first, n_slots)[start - first :].T
-        if slot_mask is not None:
-            cosines[:, ~slot_mask[start:]] = -np.inf
-        return Scored(cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape))
+        n_far = int(np.searchsorted(slots, first))
+        for start in range(0, n_far, _AT_ONCE):
+            some = slots[start : min(start + _AT_ONCE, n_far)]
+            rows = self._mapped(int(some[-1]) + 1)[some]
+            if len(unchecked := np.flatnonzero(~self._is_checked[some])):
+                self._check(rows[unchecked], self._sums[some[unchecked]])
+                self._is_checked[some] = True
+            cosines[:, start : start + len(some)] = queries @ rows.T
+        near = slots[n_far:] - first
+        if len(near) and is_few:  # others may be damaged, and count no more
+            cosines[:, n_far:] = queries @ self.rows(slots[n_far:]).T
+        elif len(near):
+            is_run = near[-1] - near[0] == len(near) - 1
+            rows = self._newest(first, n_slots)[slice(near[0], near[-1] + 1) if is_run else near]
+            cosines[:, n_far:] = queries @ rows.T
+        return Scored(cosines, np.broadcast_to(slots, cosines.shape))
 
     def _newest(self, start: int, end: int) -> Embeddings:
         """The rows of the incomplete chunk, kept in memory."""
@@ -260,7 +279,8 @@ class VectorFiles:
             self._codes[key] = (
                 self._chunk(chunk, ByteCodes)
                 if is_lossy
-                else codes_type.opened(path, CHUNK) or self._encoded(chunk, codes_type)
+                else codes_type.opened(path, CHUNK, self._embed_dim)
+                or self._encoded(chunk, codes_type)
             )
         return self._codes[key]
 
@@ -276,15 +296,18 @@ class VectorFiles:
             return self._chunk(chunk, ByteCodes)
         with suppress(OSError):  # as on a read-only disk
             codes.keep(path)
-            return codes_type.opened(path, CHUNK) or codes
+            return codes_type.opened(path, CHUNK, self._embed_dim) or codes
         return codes
 
-    def complete(self, n_slots: int) -> None:
-        """Make the codes that a search would need."""
-        for chunk in range(n_slots // CHUNK):
-            for codes_type in (NibbleCodes, ByteCodes):
-                if not self._path(chunk, codes_type).exists():
-                    self._encoded(chunk, codes_type)
+    def complete(self, n_slots: int, total: int) -> None:
+        """Make the codes that a search of the first slots needs; see `nos`."""
+        n_chunks = n_slots // CHUNK
+        if n_chunks > self._n_complete:
+            self.nos(n_slots, total)
+            for chunk in range(self._n_complete, n_chunks):
+                if not self._path(chunk, NibbleCodes).exists():
+                    self._encoded(chunk, NibbleCodes)
+            self._n_complete = n_chunks
 
     def close(self) -> None:
         """Close the files."""
@@ -344,23 +367,11 @@ def in_chunks(
     """About the best of each chunk for each query [n, embed_dim]: [n_chunks, n, limit].
 
     If it ``can_stop``, fewer may be found where a filter leaves rows out; see `with_more`.
-
-    Queries are converted to bytes for all chunks at once: a million rows have 122 chunks, and a
-    call of numpy for each takes a fifth of the time of its comparisons.
     """
     shape = len(chunks), len(queries), limit
     products, places = np.empty(shape, np.float32), np.empty(shape, np.int64)
-    coded = [
-        (at, chunk.codes) for at, chunk in enumerate(chunks) if isinstance(chunk.codes, ByteCodes)
-    ]
-    if coded:
-        whole_queries, steps = in_whole_numbers(queries, [codes.scales for _, codes in coded])
-        for (at, codes), of_chunk, step in zip(coded, whole_queries, steps, strict=True):
-            codes.nearest(of_chunk, chunks[at].wanted, products[at], places[at])
-            products[at] *= step
     for at, chunk in enumerate(chunks):
-        if isinstance(chunk.codes, NibbleCodes):
-            chunk.codes.nearest(queries, chunk.wanted, products[at], places[at], can_stop)
+        chunk.codes.nearest(queries, chunk.wanted, products[at], places[at], can_stop)
     starts = np.array([chunk.start for chunk in chunks], np.int64)[:, None, None]
     return Scored(products, np.where(places < 0, -1, places + starts))
 

@@ -43,6 +43,7 @@ from search.store.folder.database import (
 )
 from search.store.folder.writing import NAMES, words_in
 from search.store.folders import opened
+from search.store.several import key_of, stored_key
 
 _META = "meta.json"
 """Tantivy's list of its files."""
@@ -374,8 +375,8 @@ class TextSource:
         sql = (
             "SELECT key, asset_id, snippet, no FROM segment JOIN asset USING (no) WHERE key IN ({})"
         )
-        for key, asset_id, text, no in among(db, sql, ids):
-            texts[key] = IndexedText(key, asset_id, text, asset_no=no)
+        for key, asset_id, text, no in among(db, sql, [*map(stored_key, ids)]):
+            texts[key_of(key)] = IndexedText(key_of(key), asset_id, text, asset_no=no)
         return list(texts.values())
 
     def ids_after(self, db: Connection, after: str, limit: int) -> list[str]:
@@ -384,7 +385,8 @@ class TextSource:
             "USING (lane) WHERE key > ? AND space = ? AND modality = ? AND number = 0 "
             "ORDER BY key LIMIT ?"
         )
-        return [key for (key,) in db.execute(sql, (after, self._space, TEXT, limit))]
+        rows = db.execute(sql, (stored_key(after), self._space, TEXT, limit))
+        return [key_of(key) for (key,) in rows]
 
 
 class NameSource:

@@ -33,7 +33,7 @@ from search.store.folder.database import (
 )
 from search.store.folder.views import Views
 from search.store.lanes import Counts, StoreLanes
-from search.store.several import packed
+from search.store.several import key_of, packed, stored_key
 from search.types import AssetRow, SegmentRow, said_of
 
 NAMES = "names"
@@ -125,7 +125,8 @@ def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None =
     _bury(db, list(keys))
     sql = "SELECT part, space FROM part JOIN lane USING (lane) WHERE modality = ? AND number = 0"
     for part_no, space in db.execute(sql, (TEXT,)).fetchall():
-        _note(db, words_in(space), [key for at, key in keys.items() if part_of(at) == part_no])
+        texts = [key_of(key) for at, key in keys.items() if part_of(at) == part_no]
+        _note(db, words_in(space), texts)
 
 
 def leave_former_lanes(db: Connection, lanes: StoreLanes, asset_ids: Sequence[str]) -> None:
@@ -164,11 +165,11 @@ def remove_some(db: Connection, lane: int) -> int:
     """Remove some segments of a dropped lane, and at last the lane; return how many rows it was."""
     for part_no in sorted(_parts_of(db, [lane])):
         whole = (place_of(part_no, 0), place_of(part_no + 1, 0))
-        sql = "SELECT at, key FROM segment WHERE at >= ? AND at < ? LIMIT ?"
-        keys = dict(db.execute(sql, (*whole, MOVED_AT_ONCE)).fetchall())
-        if keys:
-            _bury(db, list(keys))
-            return len(keys)
+        sql = "SELECT at FROM segment WHERE at >= ? AND at < ? LIMIT ?"
+        places = [at for (at,) in db.execute(sql, (*whole, MOVED_AT_ONCE))]
+        if places:
+            _bury(db, places)
+            return len(places)
         _drop_part(db, part_no)
     db.execute("DELETE FROM lane WHERE lane = ?", (lane,))
     return 0
@@ -224,26 +225,26 @@ def scattered(db: Connection) -> tuple[int, int, int, int, int, int] | None:
 def _put_segments(
     db: Connection, views: Views, lanes: StoreLanes, segments: Sequence[SegmentRow]
 ) -> None:
-    last = {row.key: row for row in segments}
+    last = {stored_key(row.key): row for row in segments}
     nos = _numbers(db, {row.asset_id for row in last.values()})
     former = among(db, "SELECT at FROM segment WHERE key IN ({})", last)
     _bury(db, [at for (at,) in former])
-    by_kind: dict[tuple[Modality, int], list[SegmentRow]] = {}
-    for row in last.values():
-        by_kind.setdefault((row.modality, row.row), []).append(row)
+    by_kind: dict[tuple[Modality, int], list[tuple[bytes | str, SegmentRow]]] = {}
+    for key, row in last.items():
+        by_kind.setdefault((row.modality, row.row), []).append((key, row))
     for (modality, number), rows in by_kind.items():
         space = lanes.space(modality)
         lane = _lane(db, space.fingerprint, modality)
         part_no, start, total = _open_part(db, lane, number)
-        vectors = np.stack([row.embedding for row in rows])
-        of = [nos[row.asset_id] for row in rows]
+        vectors = np.stack([row.embedding for _, row in rows])
+        of = [nos[row.asset_id] for _, row in rows]
         files = views.files(part_no, space.embed_dim)
         total = files.append(start, vectors, np.array(of, np.int32), total)
         db.executemany(
             _SEGMENT,
             [
-                (place_of(part_no, at), row.key, no, packed(row.index, row.row), *said_of(row)[:-1])
-                for at, (row, no) in enumerate(zip(rows, of, strict=True), start)
+                (place_of(part_no, at), key, no, packed(row.index, row.row), *said_of(row)[:-1])
+                for at, ((key, row), no) in enumerate(zip(rows, of, strict=True), start)
             ],
         )
         _grow(db, part_no, len(rows), total)

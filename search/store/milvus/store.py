@@ -33,7 +33,7 @@ from search.store.checking import (
     Progress,
     mended,
 )
-from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.checks import checked_asset, checked_queries, checked_segments
 from search.store.folders import locks_folder
 from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks, machine_locks
@@ -187,8 +187,7 @@ class MilvusStore:
             check_room(self._file, n_bytes)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        spaces = self.lanes.space
-        stored = [checked_segment(row, spaces(row.modality).embed_dim) for row in segments]
+        stored = checked_segments(segments, self.lanes)
         checked = [checked_asset(asset) for asset in assets]
         self._check_current()
         n_bytes = sum(4 * row.embedding.size + _SCALARS_BYTES for row in stored)

@@ -16,9 +16,9 @@ from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.system.metering import running
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from search.deadline import Budget, Deadline
 from search.errors import CancelledError, TimeLimitError, TooCostlyError
 from search.filters import parse_filter
-from search.query.deadline import Budget, Deadline
 from search.query.pages import MAX_SHOWN, Reached, read_page
 from search.query.planner import plan
 from search.query.query import Query, Term

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -162,9 +165,9 @@ def test_a_search_waits_for_no_team_of_threads(
 ) -> None:
     used: list[int] = []
 
-    def noted(*chunks: Any) -> Any:
+    def noted(*chunks: Any, **options: Any) -> Any:
         used.append(faiss.omp_get_max_threads())
-        return in_chunks(*chunks)
+        return in_chunks(*chunks, **options)
 
     monkeypatch.setattr(vector_files, "in_chunks", noted)
     rows = _narrow(_CHUNK + 9)
@@ -179,10 +182,10 @@ def test_a_search_waits_for_no_team_of_threads(
 def test_a_writer_makes_what_a_search_reads(tmp_path: Path) -> None:
     rows = _narrow(2 * _CHUNK + 9)
     part = _part(tmp_path, rows)
-    part.complete(len(rows))
+    part.complete(len(rows), part._sum)
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert {"1.0.nibbles", "1.1.nibbles", "1.0.codes", "1.1.codes"} < set(kept)
-    part.complete(len(rows))
+    assert {"1.0.nibbles", "1.1.nibbles"} < set(kept)
+    part.complete(len(rows), part._sum)
     for wanted in (None, np.arange(len(rows)) % 2 > 0):
         part.nearest(rows[:1], 10, len(rows), wanted)
     part.close()
@@ -193,7 +196,7 @@ def test_what_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
     rows = _narrow(_CHUNK)
     part = _part(tmp_path, rows)
     (tmp_path / "1.0.nibbles").mkdir()
-    part.complete(len(rows))
+    part.complete(len(rows), part._sum)
     (best,) = part.nearest(rows[3:4], 10, len(rows), None)
     part.close()
     assert best.slots[0] == 3
@@ -220,7 +223,7 @@ def test_rows_that_half_a_byte_loses_are_searched_by_bytes(
     rows = l2_normalize(rows)
     for _ in range(2):
         part = _part(tmp_path, rows)
-        part.complete(len(rows))
+        part.complete(len(rows), part._sum)
         best = part.nearest(rows[:20], 10, len(rows), None)
         part.close()
         slots = np.stack([of_query.slots[:10] for of_query in best])
@@ -234,16 +237,42 @@ def test_rows_that_half_a_byte_loses_are_searched_by_bytes(
 def test_rows_that_are_damaged_while_they_are_mapped_are_noticed(
     tmp_path: Path, damage: str
 ) -> None:
-    rows = _narrow(100)
+    rows = _narrow(_CHUNK)
     part = _part(tmp_path, rows)
-    few = np.arange(100) > 95
-    part.nearest(rows[:1], 3, 100, few)
+    few = np.arange(_CHUNK) > _CHUNK - 5
+    part.nearest(rows[:1], 3, _CHUNK, few)
     with (tmp_path / "1.rows").open("r+b") as file:
         if damage == "cut":
-            file.truncate(99 * 4 * _DIM)
+            file.truncate((_CHUNK - 1) * 4 * _DIM)
         else:
-            file.seek(98 * 4 * _DIM)
+            file.seek((_CHUNK - 2) * 4 * _DIM)
             file.write(b"damaged")
     with pytest.raises(DamagedError):
-        part.nearest(rows[:1], 3, 100, few)
+        part.nearest(rows[:1], 3, _CHUNK, few)
     part.close()
+
+
+def test_codes_are_mapped_and_given_back(tmp_path: Path) -> None:
+    """All processes share them; the end of one, with or without `close`, frees nothing of them."""
+    rows = _narrow(2 * _CHUNK)
+    part = _part(tmp_path, rows)
+    (before,) = part.nearest(rows[:1], 10, len(rows), None)
+    assert str(tmp_path / "1.0.nibbles") in Path("/proc/self/maps").read_text()
+    part.close()
+    gc.collect()
+    assert str(tmp_path / "1.0.nibbles") not in Path("/proc/self/maps").read_text()
+    np.save(tmp_path / "rows.npy", rows)
+    script = f"""
+import numpy as np
+from pathlib import Path
+from search.store.folder import vector_files
+from search.store.folder.vector_files import VectorFiles
+vector_files.CHUNK = {_CHUNK}
+rows = np.load({str(tmp_path / "rows.npy")!r})
+part = VectorFiles(Path({str(tmp_path)!r}), 1, {_DIM})
+part.nos(len(rows), {part._sum})
+(best,) = part.nearest(rows[:1], 10, len(rows), None)
+print(best.slots[0])
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.strip()) == (0, str(before.slots[0])), ended.stderr
