@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,10 +53,9 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     another model; None, or ``none``, runs the weights as they are; ``int8``; or a folder made by
     ``anymodal models quantize``. Models of a hub take ``int4`` and ``bf16`` too."""
 
-    enable_dsre: bool | str | dict[str, Any] = "auto"
+    enable_dsre: bool | str = "auto"
     """Dynamic sparse inference for long texts: ``auto`` (where the model has a calibrated gate,
-    else dense), True, False, a file made by ``anymodal models gate calibrate``, or
-    ``{"chunks": 0.75}`` to encode whole documents beyond the window."""
+    else dense), True, False, or a file made by ``anymodal models gate calibrate``."""
 
     bindings: tuple[Path, ...] = ()
     """Files that ``anymodal models bind`` wrote: towers of other models or of plug-ins, joined to
@@ -97,6 +95,4 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     def _word_or_bool(cls, value: object) -> object:
         """An environment variable cannot hold a bool."""
         words = {"true": True, "1": True, "false": False, "0": False, "none": False, "": False}
-        if isinstance(value, str) and value.startswith("{"):
-            return json.loads(value)
         return words.get(value.lower(), value) if isinstance(value, str) else value

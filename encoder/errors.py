@@ -32,7 +32,8 @@
     │   ├── IndexRefusedError       500  its server makes no such index
     │   ├── ReadOnlyStoreError      403  it can only be searched (also a DiskError)
     │   ├── DamagedError            500  a file of a folder is damaged (…folder.database)
-    │   │   └── GivenUpError        500  a file of a folder is missing (…folder.database)
+    │   │   ├── GivenUpError        500  a file of a folder is missing
+    │   │   └── LostDatabaseError   500  the database is, so that a backup is needed
     │   ├── SpaceMismatchError      500  a different model filled it
     │   └── StoreMovedError         503  another of its spaces is searched by now
     ├── NotFoundError               404  what a query names is not stored (search.errors)

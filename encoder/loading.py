@@ -8,12 +8,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from pydantic import SecretStr
 
 from encoder.binding.binding import Binding, BoundTower, read_binding
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.models.sparsity import Wish
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import folder_named
@@ -48,8 +47,7 @@ def load_model(
 
     Bundles come with a gate; for other models one is fitted, and an artifact prepared that merges
     by it, the first time that ``enable_dsre`` is True; ``auto`` takes that artifact if it is there
-    and loses little enough. ``{"pictures": 0.5}`` merges patches of pictures until that share is
-    left.
+    and loses little enough.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded, or has no
@@ -133,7 +131,7 @@ def _load_prepared(
     from encoder.prepare import merging, prepared
 
     folder = folder_named(quantization)
-    wish = None if enable_dsre in (False, "auto") else _merging_wish(spec, enable_dsre)
+    wish = None if enable_dsre in (False, "auto") else enable_dsre
     if device not in (None, "cpu"):
         if wish is None and quantization in (None, "auto", "bf16"):
             return None
@@ -155,25 +153,6 @@ def _load_prepared(
     if measured and (model := measured(spec, quantization, n_threads)):
         return model
     return prepared.load(spec, quantization, n_threads)
-
-
-def _merging_wish(spec: ModelSpec, enable_dsre: Wish) -> Any:
-    """True, a gate file, or a share of patches."""
-    if enable_dsre is True or isinstance(enable_dsre, str):
-        return enable_dsre
-    if isinstance(enable_dsre, Mapping) and enable_dsre.keys() == {"pictures"}:
-        return _share(enable_dsre["pictures"])
-    raise ModelError(
-        f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
-        remedy="Name a gate file made by `anymodal models gate calibrate`, or leave it out.",
-    )
-
-
-def _share(share: Any) -> float:
-    is_number = isinstance(share, float | int) and not isinstance(share, bool)
-    if not is_number or not 0.0 < share <= 1.0:
-        raise InputError('enable_dsre["pictures"]', got=repr(share), wanted="above 0, up to 1")
-    return float(share)
 
 
 def _has_gpu() -> bool:

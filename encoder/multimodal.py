@@ -114,9 +114,7 @@ class MultiModalEncoder:
         enable_dsre: dynamic sparse inference: long texts lose tokens from layer to layer, short
             ones run as without it. ``auto``, the default, uses the gate that comes with a model;
             True does too, and fits one, once, to a model without; a file is a gate made by
-            ``anymodal models gate calibrate``. ``{"chunks": 0.75}`` also encodes texts beyond the
-            window in full: in windows, where those with a predicted cosine of .75 share one
-            embedding; docs/dsre.md has the loss.
+            ``anymodal models gate calibrate``.
         quantization: ``auto``, the default: int8 on the runtime that a short trial finds the
             fastest here; ``int8``: the same vectors; None runs the weights as they are; or a
             folder made by ``anymodal models quantize``. Hub models take ``int8`` and ``int4`` too,

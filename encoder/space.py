@@ -182,6 +182,12 @@ class Space:
     def calibration_of(self, modality: Modality) -> Calibration:
         return self.calibration.get(modality, UNCALIBRATED)
 
+    def score(
+        self, modality: Modality, cosines: Cosines, *, row: int = 0, level: Cosines | float = 1.0
+    ) -> Cosines:
+        """Calibrate cosines to rows with this number of one modality; see `Calibration.apply`."""
+        return self.calibration_of(modality).of_row(row).apply(cosines, level)
+
     @property
     def share(self) -> float:
         """How much of its `centring` the calibration is for."""

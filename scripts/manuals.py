@@ -1,4 +1,4 @@
-"""Long texts that are installed anyway: Python's manual and the libraries' documentation."""
+"""Long texts that are installed anyway: the libraries' documentation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,6 @@ _SUBMODULES = {
     "scipy": "stats signal optimize linalg sparse special spatial ndimage interpolate integrate "
     "fft cluster.hierarchy",
 }
-
-
-def topics() -> list[Document]:
-    """The chapters of Python's manual."""
-    from pydoc_data.topics import topics as chapters
-
-    return [found for text in chapters.values() if (found := as_document(text))]
 
 
 def documented(*libraries: str) -> list[Document]:

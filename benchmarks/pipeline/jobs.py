@@ -4,7 +4,8 @@ All take turns on the same files on the same two cores. Each worker has
 one core and one thread; Redis and the command that watches share what is
 left of both. The plain script may use both cores. Models are loaded before the clock starts. What a
 worker costs besides its towers is measured with the default settings; the gain from a second one,
-and the script's time, with the script's model, which reads no text in pictures.
+and the script's time, with the script's model and what the script does: it reads no text in
+pictures and writes down no speech. A worker's CPU is compared with a script of one thread.
 """
 
 from __future__ import annotations
@@ -31,18 +32,30 @@ from examples.samples import make_samples
 _BIN = Path(sys.executable).parent
 _TOWERS = ("encode_", "transcribe", "read")
 _OVERHEAD, _SECOND_WORKER, _AHEAD = Bar(at_most=12), Bar(at_least=1.7), Bar(at_least=4)
-_N_ROUNDS = 3
-_FILES, _QUICK_FILES = 200, 36
+_COST = Bar(at_most=1.15)
+_N_ROUNDS = 1
+_FILES, _QUICK_FILES = 1000, 36
 _WARM_FILES, _QUICK_WARM_FILES = 20, 6
-_AS_THE_SCRIPT = {"ANYMODAL_ENCODER__MODEL": "bundle:english", "ANYMODAL_READ_PICTURES": "false"}
-_DEFAULT, _ONE, _TWO, _PLAIN, _BATCHED = (
+_AS_THE_SCRIPT = {
+    "ANYMODAL_ENCODER__MODEL": "bundle:english",
+    "ANYMODAL_READ_PICTURES": "false",
+    "ANYMODAL_TRANSCRIPTS": "false",
+}
+_ONE_THREAD = {"ANYMODAL_ENCODER__N_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_DEFAULT, _ONE, _TWO, _PLAIN, _BATCHED, _ALIKE = (
     "one worker, default settings",
     "one worker, the script's model",
     "two workers, the script's model",
     "plain script",
     "plain script, batched, int8",
+    "plain script, batched, int8, one thread",
 )
-_SCRIPTS = {_PLAIN: "one-by-one", _BATCHED: "batched"}
+_SCRIPTS: dict[str, tuple[str, dict[str, str]]] = {
+    _PLAIN: ("one-by-one", {}),
+    _BATCHED: ("batched", {}),
+    _ALIKE: ("batched", _ONE_THREAD),
+}
+"""Which script runs with which settings."""
 _STACKS: dict[str, tuple[int, dict[str, str]]] = {
     _DEFAULT: (1, {}),
     _ONE: (1, _AS_THE_SCRIPT),
@@ -88,8 +101,7 @@ class Stack:
         self.env = {
             "ANYMODAL_BROKER": f"redis://127.0.0.1:{port}/0",
             "ANYMODAL_STORE": str(folder / "store"),
-            "ANYMODAL_ENCODER__N_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
+            **_ONE_THREAD,
             **env,
         }
         redis = ("--port", port, "--dir", folder / "redis", "--appendonly", "yes")
@@ -101,10 +113,11 @@ class Stack:
         _until(lambda: len(ping(self.env["ANYMODAL_BROKER"])) == n_workers)
 
     def ingest(self, folder: Path) -> dict[str, Any]:
-        """Run a job to its end; its facts then."""
+        """Run a job to its end; its facts then, with the CPU-seconds of all processes."""
+        before_s = tree_cpu_s(os.getpid())
         job = self.anymodal("ingest", folder)["job"]
-        found: dict[str, Any] = self.anymodal("jobs", "show", job)
-        return found
+        cpu_s = tree_cpu_s(os.getpid()) - before_s
+        return {**self.anymodal("jobs", "show", job), "cpu_s": cpu_s}
 
     def anymodal(self, *words: object) -> Any:
         done = subprocess.run(
@@ -154,16 +167,16 @@ def run_job(media: Path, warm: Path, scratch: Path, way: str) -> dict[str, Any]:
     with ExitStack() as stack:
         parts = Stack(scratch, n_workers, stack, env)
         parts.ingest(warm)
-        before_s = tree_cpu_s(os.getpid())
-        job = parts.ingest(media)
-        return {**job, "cpu_s": tree_cpu_s(os.getpid()) - before_s}
+        return parts.ingest(media)
 
 
-def run_plain(media: Path, scratch: Path, way: str) -> dict[str, Any]:
+def run_plain(media: Path, scratch: Path, script: str) -> dict[str, Any]:
     """The facts of a plain script on a database of its own."""
+    way, env = _SCRIPTS[script]
     before_s = tree_cpu_s(os.getpid())
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.pipeline.plain_script", way, media, scratch / way],
+        [sys.executable, "-m", "benchmarks.pipeline.plain_script", way, media, scratch / script],
+        env={**os.environ, **env},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -204,9 +217,9 @@ def measure(
         for at, way in enumerate(ways):
             note(f"round {number + 1}: {way}")
             found[way] = run_job(media, warm, here / str(at), way)
-        for script, script_way in _SCRIPTS.items():
+        for script in _SCRIPTS:
             note(f"round {number + 1}: {script}")
-            found[script] = run_plain(media, here, script_way)
+            found[script] = run_plain(media, here, script)
         rounds.append(found)
     return rounds
 
@@ -239,10 +252,12 @@ def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
     stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in last["stage_s"].items())
     bars = [["time of one worker without a tower at work, %", _OVERHEAD.beside(alone, ".1f")]]
     if _TWO in rounds[0]:
+        cost = median(cpu_ms(found[_ONE]) / cpu_ms(found[_ALIKE]) for found in rounds)
+        bars.append(["CPU of one worker, times the script's", _COST.beside(cost, ".2f")])
         second = median(rate(found[_TWO]) / rate(found[_ONE]) for found in rounds)
         ahead, of_batched = (
             median(rate(found[_TWO]) / rate(found[script]) for found in rounds)
-            for script in _SCRIPTS
+            for script in (_PLAIN, _BATCHED)
         )
         bars += [
             ["two workers, times one", _SECOND_WORKER.beside(second, ".2f")],
@@ -252,13 +267,14 @@ def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
     n_segments = sum(last["segments"].values())
     intro = (
         f"{last['files']} mixed files, {n_segments} segments, rounds: {len(rounds)}, medians. Each "
-        "worker has one core and one thread; the scripts have both cores. The plain one encodes "
+        "worker has one core and one thread; the scripts have both cores, the last one thread. The "
+        "plain one encodes "
         "one item at a time with torch in float32 (Whisper with CTranslate2 in float32) and "
         "inserts each into SQLite; the batched one encodes 32 at once with the workers' int8 "
         "networks and inserts them at once. Neither asks whether a file is there already, "
         "keeps words, places or snippets, or goes on after a crash. Their model is the English "
-        "one, and they read no text in pictures. Stages of one worker with default "
-        f"settings in the last round, summed over threads: {stages}; "
+        "one; they read no text in pictures and write down no speech. Stages of one worker with "
+        f"default settings in the last round, summed over threads: {stages}; "
         f"{last['seconds']:.1f} s by the clock. CPU-milliseconds are of all processes: store, "
         "broker and the command that watches too, and without what loading takes. Threads of "
         f"torch in the plain script: {os.environ.get('OMP_NUM_THREADS', os.cpu_count())}. Load of "

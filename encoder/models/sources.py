@@ -56,7 +56,7 @@ def fetch(name: str, revision: str | None) -> Path:
 
 
 def _cached(name: str, revision: str | None, reason: Exception) -> Path:
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, snapshot_download
 
     try:
         folder = snapshot_download(
@@ -64,9 +64,12 @@ def _cached(name: str, revision: str | None, reason: Exception) -> Path:
         )
         return Path(folder)
     except errors.LocalEntryNotFoundError:
+        command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         raise ModelError(
             f"{name} is not in the cache and the hub cannot be reached: {first_line(reason)}.",
-            remedy="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or use dir:path.",
+            remedy="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE. Without a network, run "
+            f"`{command}` on another machine, and copy models--{name.replace('/', '--')} from "
+            f"~/.cache/huggingface/hub there to {constants.HF_HUB_CACHE} here.",
         ) from reason
 
 

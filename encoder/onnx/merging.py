@@ -1,4 +1,4 @@
-"""Merge tokens in any encoder's graph: the one pass for texts and patches, whatever made the graph.
+"""Merge tokens in any encoder's graph: the one pass for texts, whatever made the graph.
 
 A layer is found by its attention: the sum of what it gives and what it read is where tokens merge,
 before the feed-forward. From there on the network runs on fewer tokens. What it read from outside
@@ -17,9 +17,8 @@ Attention then weighs a token of size s like s tokens (Bolya et al. 2023).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +41,8 @@ that merge count."""
 _FLOAT = 1
 _LOWEST = -1e30
 """A logit that has no weight, and stays finite when another logit is added."""
-_ANY_COSINE = -2.0
 _NORMS = ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
-_MASKS = ("attention_mask", "mask", "pixel_attention_mask")
+_MASKS = ("attention_mask", "mask")
 
 
 def merge_texts(
@@ -69,17 +67,10 @@ def merge_texts(
     network, sizes = graph.network, graph.sizes()
     rarity = protection_of(network, gate.rarity, settings.protection, "input_ids")
     step = MergeStep(network, sizes, network.add("Mul", rarity, sizes), later_only=later_only)
-    floor = floor_of(network, sizes, settings.floor)
-    gates = np.array([threshold or 0.0 for threshold in settings.thresholds], np.float32)
-    network.default_input(THRESHOLDS, gates)
-
-    def limits(layer: int) -> tuple[str, str] | None:
-        if settings.thresholds[layer] is None:
-            return None
-        index = network.constant(np.int64(layer))
-        return floor, network.add("Gather", THRESHOLDS, index)
-
-    graph.run(step, limits, by_size=by_size)
+    limits = np.array([threshold or 0.0 for threshold in settings.thresholds], np.float32)
+    network.default_input(THRESHOLDS, limits)
+    is_gated = [threshold is not None for threshold in settings.thresholds]
+    graph.run(step, is_gated, floor_of(network, sizes, settings.floor), by_size=by_size)
 
 
 def shape_of_encoder(source: Path) -> Shape:
@@ -97,33 +88,6 @@ def shape_of_encoder(source: Path) -> Shape:
     ]
     n_values = sum(array.size for array in arrays if array is not None and array.ndim == 2)
     return Shape(n_layers, width, max(1, (n_values // n_layers - 4 * width**2) // (2 * width)))
-
-
-def merge_patches(source: Path, target: Path, share: float) -> None:
-    """Rewrite a vision transformer so that each layer merges the same number of patches.
-
-    Args:
-        source: an ``.onnx`` file in float32 that gives one vector for each picture.
-        target: the file to write; it also gives ``kept``, see `merge_texts`.
-        share: the share of patches left after the last layer; above 0, up to 1.
-
-    Raises:
-        ModelError: the network is not a vision transformer that can be followed.
-    """
-    graph = _Pass(source, target)
-    network, sizes = graph.network, graph.sizes()
-    none = network.add("Mul", sizes, network.constant(np.float32(0)))
-    threshold = network.constant(np.float32(_ANY_COSINE))
-    n_rows = network.add("Shape", sizes, start=0, end=1)
-
-    def limits(layer: int) -> tuple[str, str]:
-        left = 1 - (1 - share) * (layer + 1) / len(graph.layers)
-        if not isinstance(graph.token, int):
-            return floor_of(network, sizes, left), threshold
-        n_left = network.constant(np.int64(ceil(round(graph.token * left, 6))))
-        return network.add("Expand", n_left, n_rows), threshold
-
-    graph.run(MergeStep(network, sizes, none), limits)
 
 
 class _Pass:
@@ -241,19 +205,21 @@ class _Pass:
     def run(
         self,
         step: MergeStep,
-        limits: Callable[[int], tuple[str, str] | None],
+        is_gated: Sequence[bool],
+        floor: str,
         *,
-        by_size: bool = False,
+        by_size: bool,
     ) -> None:
-        """Merge after each layer for which ``limits`` gives a floor and a threshold, and save."""
+        """Merge after each layer that is gated, down to a floor, and save."""
         network = self.network
         tail = self._downstream(self.layers[-1])
         cut_of: dict[int, _Cut] = {}
         counts = []
         for layer, value in enumerate(self.layers):
             below = self._downstream(value)
-            if limit := limits(layer):
-                merged = step.merge(value, self.width, *limit)
+            if is_gated[layer]:
+                threshold = network.add("Gather", THRESHOLDS, network.constant(np.int64(layer)))
+                merged = step.merge(value, self.width, floor, threshold)
                 cut = _Cut(self, step, value, merged, by_size=by_size)
                 cut_of |= dict.fromkeys(below, cut)
             counts.append(step.count())
@@ -384,7 +350,7 @@ class _Cut:
             left = self._sizes if self._by_size else network.add("Greater", self._sizes, zero)
             return network.add("Cast", left, to=dtype)
         if node is None:
-            return self._literal(value)
+            return value
         if node.op_type == "Shape" and 1 in graph.axes(node.input[0]):
             like = {2: self._sizes, 3: self._merged}.get(len(graph.sides(node.input[0])))
             if like is None:
@@ -399,13 +365,3 @@ class _Cut:
         copy.output[:] = [f"{copy.output[0]}_{i}" for i in range(len(node.output))]
         network.place(copy)
         return str(copy.output[list(node.output).index(value)])
-
-    def _literal(self, value: str) -> str:
-        """A constant shape, which may have the number of tokens written out, as of pictures."""
-        network, token = self._network, self._of.token
-        shape = network.array(value) if isinstance(token, int) else None
-        if shape is None or shape.dtype != np.int64 or shape.ndim != 1 or token not in shape:
-            return value
-        length = network.add("Shape", self._sizes, start=1, end=2)
-        parts = [length if side == token else network.ints(int(side)) for side in shape]
-        return network.add("Concat", *parts, axis=0)

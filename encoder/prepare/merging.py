@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from encoder.dsre.fitting.calibrate import holds
 from encoder.dsre.fitting.documents import sample_documents
@@ -21,23 +21,14 @@ from encoder.models import artifacts
 from encoder.models.artifacts import FLOAT32, MANIFEST, Artifact, Progress
 from encoder.models.exported import FACTS, GATE, MERGING, read_facts
 from encoder.models.sources import locate
-from encoder.models.sparsity import gate_from
+from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
-from encoder.onnx.merging import merge_patches
-from encoder.onnx.quantize import quantize_linears
 from encoder.prepare import prepared
 from encoder.prepare.gates.fit import fit
 from encoder.prepare.gates.subjects import HubText
-from encoder.prepare.hub.graphs import export
-from encoder.prepare.hub.media import image_part
-from encoder.prepare.hub.prepare import WEIGHT_BITS, load_source, write_facts
+from encoder.prepare.hub.prepare import write_facts
 from encoder.system.cache import cache_folder, make_once
 from encoder.towers.model import Model
-from encoder.types import IMAGE
-
-Wish: TypeAlias = Literal[True] | str | float
-"""True for a gate that is fitted to the model itself, a gate file, or the share of a picture's
-patches that is left after the last layer."""
 
 MAX_LOSS = 0.003
 """How much of nDCG@10 a gate may lose that is taken without being asked for."""
@@ -46,14 +37,14 @@ _RECIPE = 3
 """Raise it when the graph that merges gives different vectors."""
 _FITTING_RECIPE = 1
 """Raise it when fitting gives a different gate for the same weights."""
-_PATCHES_RECIPE = 1
-"""Raise it when merging patches gives different vectors."""
 
 _log = logging.getLogger(__name__)
 
 
 def load(spec: ModelSpec, quantization: str | None, wish: Wish, n_threads: int | None) -> Model:
     """Open a model that merges tokens; prepare it first where needed, in float32 if not told.
+
+    ``wish`` is True for a gate that is fitted to the model itself, or a gate file.
 
     Raises:
         ModelError: see `prepare`.
@@ -99,25 +90,17 @@ def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> 
 
     def write(folder: Path, report: Progress) -> Mapping[str, Any]:
         _share(dense, folder)
-        if isinstance(wish, float):
-            _write_patches(spec, folder, precision, wish, report)
-            measured: dict[str, Any] = {}
-            name = {"dsre_pictures": f"{wish:g} recipe:{_PATCHES_RECIPE}"}
-        else:
-            gate = _write_merging(spec, folder, precision, wish, report)
-            measured = {"dsre": _measured(gate)}
-            name = {"dsre": gate.identity}
+        gate = _write_merging(spec, folder, precision, wish, report)
+        name = {"dsre": gate.identity}
         facts = read_facts(dense.folder) | read_facts(folder)
         write_facts(folder, {**facts, "identity": {**facts["identity"], **name}})
-        return {**_described(dense.manifest, name), **measured}
+        return {**_described(dense.manifest, name), "dsre": _measured(gate)}
 
     key = prepared.key_of(spec, locate(spec).identity, precision, sparsity)
     return artifacts.make(key, write, progress, spec=str(spec))
 
 
 def _sparsity(wish: Wish) -> str:
-    if isinstance(wish, float):
-        return f"pictures:{wish:g} recipe:{_RECIPE}"
     which = gate_from(wish).identity if isinstance(wish, str) else "own"
     return f"{which} recipe:{_RECIPE}"
 
@@ -157,7 +140,7 @@ def _measured(gate: GateFile) -> dict[str, Any]:
 
 
 def _write_merging(
-    spec: ModelSpec, folder: Path, precision: str, wish: Literal[True] | str, report: Progress
+    spec: ModelSpec, folder: Path, precision: str, wish: Wish, report: Progress
 ) -> GateFile:
     """Write the gate, the graph and the changed facts."""
     report("export the text network", 0.0)
@@ -212,35 +195,3 @@ def remembered(spec: ModelSpec, precision: str = FLOAT32) -> Path:
     ]
     digits = hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
     return cache_folder("gates") / f"{digits}.npz"
-
-
-def _write_patches(
-    spec: ModelSpec, folder: Path, precision: str, share: float, report: Progress
-) -> None:
-    """Write the network of pictures that merges patches, in the place of the other."""
-    report("export the network of pictures", 0.3)
-    source = locate(spec)
-    _, joint, prompts = load_source(source.folder, source.where.get("model", ""))
-    if IMAGE not in joint.model.modalities:
-        raise _no_patches(spec)
-    target = folder / read_facts(folder)[IMAGE]["graph"]
-    for path in folder.glob(f"{target.name}*"):  # shared with the dense artifact
-        path.unlink()
-    with TemporaryDirectory(dir=folder) as scratch:
-        part = image_part(
-            joint, {role: each[IMAGE] for role, each in prompts.items()}, Path(scratch)
-        )
-        exact, merging = Path(scratch) / "exact.onnx", Path(scratch) / "merging.onnx"
-        if part.network is None:
-            raise _no_patches(spec)
-        export(joint.name, part.network, exact)
-        merge_patches(exact, target if precision == FLOAT32 else merging, share)
-        if precision != FLOAT32:
-            quantize_linears(merging, target, weight_bits=WEIGHT_BITS[precision])
-
-
-def _no_patches(spec: ModelSpec) -> ModelError:
-    return ModelError(
-        f"{spec} has no vision tower whose patches could merge.",
-        remedy="Leave pictures out of enable_dsre.",
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.chunks import pick
-from encoder.dsre.cost import Shape, dense_flops
+from encoder.dsre.cost import Shape
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
@@ -21,7 +20,6 @@ from encoder.space import l2_normalize
 from encoder.system.resting import Resting
 from encoder.towers.base import Encoded, Prepared, TextStats
 from encoder.towers.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
-from encoder.types import Embeddings
 
 if TYPE_CHECKING:
     import tokenizers
@@ -152,18 +150,6 @@ class SparseTextTower(TextTower):
         return Encoded(rows, TextStats.of_gate(self._network.settings, shape, n_tokens, n_left))
 
 
-@dataclass(frozen=True)
-class ChunkGate:
-    """Lets similar windows of a text share one embedding, guessed by ``predict``.
-
-    ``tau`` is that of `encoder.dsre.chunks.pick`.
-    """
-
-    predict: Callable[[Sequence[Ids]], Embeddings]
-    tau: float
-    shape: Shape
-
-
 class WindowedTextTower:
     """Texts to embeddings; one that fits into a window gets the inner tower's embedding.
 
@@ -176,7 +162,6 @@ class WindowedTextTower:
         self,
         tokenizer: Tokenizer,
         inner: TextTower,
-        gate: ChunkGate | None = None,
         *,
         max_tokens: int = MAX_TOKENS,
         prompt: str = "",
@@ -185,7 +170,6 @@ class WindowedTextTower:
         self.query = query
         self._tokenizer = tokenizer
         self._inner = inner
-        self._gate = gate
         self._max_tokens = max_tokens
         self._prompt = prompt
         self._n_head = len(tokenizer.encode(prompt).ids) - 1
@@ -205,47 +189,16 @@ class WindowedTextTower:
         if max(map(len, batch)) <= self._max_tokens:
             return self._inner.forward(batch)
         documents = [self._cut(ids.astype(np.int64, copy=False)) for ids in batch]
-        picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
-        chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
-        encoded = self._inner.forward(chosen)
-        ends = np.cumsum([len(some) for some in picked])
-        stats = self._sum(encoded.stats, documents, picked, ends) if encoded.stats else None
-        per_document = zip(
-            np.split(encoded.rows, ends[:-1]), documents, picked, nearest, strict=True
-        )
+        encoded = self._inner.forward([window for windows in documents for window in windows])
+        ends = np.cumsum([len(windows) for windows in documents])
         rows = [
-            pool(rows_of_picked[np.searchsorted(places, nearest_place)], list(map(len, windows)))
-            for rows_of_picked, windows, places, nearest_place in per_document
+            pool(window_rows, list(map(len, windows)))
+            for window_rows, windows in zip(
+                np.split(encoded.rows, ends[:-1]), documents, strict=True
+            )
         ]
+        stats = encoded.stats.summed([0, *ends[:-1]]) if encoded.stats else None
         return Encoded(np.stack(rows), stats)
 
     def _cut(self, ids: Ids) -> list[Ids]:
         return cut(ids, self._max_tokens, self._n_head)
-
-    def _pick(self, windows: Sequence[Ids]) -> tuple[list[int], Ids]:
-        if len(windows) == 1 or self._gate is None:
-            every = np.arange(len(windows))
-            return every.tolist(), every
-        return pick(self._gate.predict(windows), self._gate.tau)
-
-    def _sum(
-        self,
-        stats: TextStats,
-        documents: Sequence[Sequence[Ids]],
-        picked: Sequence[Sequence[int]],
-        ends: NDArray[np.int64],
-    ) -> TextStats:
-        """One row per document; a window that is not encoded counts as dense and keeps nothing."""
-        total = stats.summed([0, *ends[:-1]])
-        if self._gate is None:
-            return total
-        shape = self._gate.shape
-        skipped = [
-            np.array([len(window) for i, window in enumerate(windows) if i not in some], np.int64)
-            for windows, some in zip(documents, picked, strict=True)
-        ]
-        n_skipped = np.array([lengths.sum() for lengths in skipped], np.int64)
-        flops = np.array([dense_flops(shape, lengths).sum() for lengths in skipped])
-        return replace(
-            total, tokens=total.tokens + n_skipped, dense_flops=total.dense_flops + flops
-        )

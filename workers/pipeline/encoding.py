@@ -142,7 +142,12 @@ class SegmentEncoding:
             kinds = (kinds & self._only) - self._towers
         limits = [self._limits[modality] for modality in sorted(kinds & self._limits.keys())]
         if limits and not self.rows[asset.asset_id]:
-            self._fail(asset, _nothing_found(limits))
+            nothing = ModelError(
+                f"Nothing in it can be found: {'; '.join(limits)}.",
+                remedy="Use a model that has such a tower; `anymodal models list` says what each "
+                "lacks.",
+            )
+            self._fail(asset, nothing)
         elif asset.asset_id not in self._failed:
             self._report.limits.update(limits)
 
@@ -244,13 +249,6 @@ def _side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
         ended = [pool.submit(copy_context().run, job) for job in jobs]
     for future in ended:
         future.result()
-
-
-def _nothing_found(limits: Sequence[str]) -> ModelError:
-    return ModelError(
-        f"Nothing in it can be found: {'; '.join(limits)}.",
-        remedy="Use a model that has such a tower; `anymodal models list` says what each lacks.",
-    )
 
 
 def segment_rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[SegmentRow]:

@@ -77,10 +77,6 @@ class Turns:
                 self._n_free += 1
 
 
-def _isolated() -> IngestConfig:
-    return IngestConfig(isolate=True)
-
-
 @dataclass(frozen=True)
 class IngestPipeline:
     """Makes files searchable: find, decode, encode, store, calibrate.
@@ -112,7 +108,7 @@ class IngestPipeline:
 
     encoder: MultiModalEncoder
     store: VectorStore
-    config: IngestConfig = field(default_factory=_isolated)
+    config: IngestConfig = field(default_factory=partial(IngestConfig, isolate=True))
     batch_segments: int = 64
     decode_threads: int = 2
     transcripts: bool = True

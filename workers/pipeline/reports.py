@@ -1,11 +1,11 @@
-"""Counts and failures of an ingest, exchanged between processes as JSON."""
+"""Counts and failures of an ingest."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
@@ -128,18 +128,3 @@ class IngestReport:
             "tokens": dict(self.tokens),
             "failures": [asdict(failure) for failure in self.failures],
         }
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> IngestReport:
-        return cls(
-            ingested=facts["ingested"],
-            unchanged=facts["unchanged"],
-            left_out=facts["left_out"],
-            n_bytes=facts["bytes"],
-            segments=Counter(facts["segments"]),
-            stage_s=dict(facts["stage_s"]),
-            failures=[Failure(**failure) for failure in facts["failures"]],
-            gone=Counter({name: facts[name] for name in _GONE}),
-            limits=Counter(facts["limits"]),
-            tokens=Counter(facts.get("tokens", {})),
-        )

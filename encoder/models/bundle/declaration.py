@@ -37,12 +37,9 @@ IMAGE_LABELS, SOUND_LABELS = TABLES / "image_labels.npz", TABLES / "sound_labels
 ``benchmarks/fits/image_labels.py`` and ``scripts/build_sound_labels.py``."""
 
 GATES = _HERE / "gates"
-"""Gates, made by ``scripts``: ``distill_text_gate.py``, ``write_multilingual_gate.py`` and
-``fit_chunks.py``."""
+"""Gates, made by ``scripts``: ``distill_text_gate.py`` and ``write_multilingual_gate.py``."""
 TEXT_GATE, MULTILINGUAL_GATE = GATES / "text.npz", GATES / "multilingual.npz"
 """For MiniLM and for multilingual-e5-small."""
-CHUNKS = GATES / "chunks.npz"
-"""Predicts embeddings of MiniLM from words."""
 
 IMAGE_RANGES, AUDIO_RANGES = _HERE / "ranges" / "image.json", _HERE / "ranges" / "audio.json"
 """Ranges of the activations of EfficientNet-Lite2 and aiSFX, by
@@ -121,8 +118,8 @@ def read_bundle(name: str) -> Bundle:
 def _part(name: str, facts: dict[str, Any]) -> BundlePart:
     wheels = tuple(Wheel(**wheel) for wheel in facts.pop("wheels"))
     tables = {use: TABLES / file for use, file in facts.pop("tables", {}).items()}
-    gates = {use: GATES / file for use, file in facts.pop("gates", {}).items()}
-    return BundlePart(name, wheels=wheels, tables=tables, gates=gates, **facts)
+    gate = {"gate": GATES / facts.pop("gate")} if "gate" in facts else {}
+    return BundlePart(name, wheels=wheels, tables=tables, **gate, **facts)
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ class BundlePart:
         recipe: raise it when the members, or what the kind makes of them, change.
         tables: shipped files that the kind opens it with, by their use there; they change vectors.
             Those of a part with an identity of its own change its vectors alone.
-        gates: shipped gates of a text network: ``text``, ``chunks``.
+        gate: the shipped gate of a text network.
     """
 
     name: str
@@ -167,7 +164,7 @@ class BundlePart:
     wheels: tuple[Wheel, ...]
     recipe: int = 1
     tables: Mapping[str, Path] = field(default_factory=dict)
-    gates: Mapping[str, Path] = field(default_factory=dict)
+    gate: Path | None = None
 
     @property
     def identity(self) -> str:

@@ -18,7 +18,7 @@ from encoder.errors import ModelError
 from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, TABLES, BundlePart
 from encoder.models.precision import FLOAT32, NetworkFiles, Precision
 from encoder.models.prompts import Prompts
-from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
+from encoder.models.sparsity import SPARSE_INT8, build, sparse_network
 from encoder.services.reader import LazyReader
 from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech, speech_of
@@ -76,7 +76,7 @@ class Opening:
     part: BundlePart
     folder: Path
     precision: Precision
-    sparsity: Sparsity | None
+    gate: GateFile | None
     n_threads: int | None
     other: Callable[[str], Any]
     parts: Mapping[str, BundlePart] = field(default_factory=dict)
@@ -137,19 +137,19 @@ def text_network(folder: Path) -> NetworkFiles:
 
 
 def _open_minilm(opening: Opening) -> Tower:
-    folder, sparsity = opening.folder, opening.sparsity
+    folder = opening.folder
     session = opening.session(text_network(folder))
     tokenizer = load_tokenizer(folder / TOKENIZER, max_tokens=None)
-    if sparsity is None:
+    if opening.gate is None:
         return WindowedTextTower(tokenizer, TextTower(tokenizer, session))
-    sparse = sparsity.network(folder, opening.precision, opening.n_threads)
-    inner = SparseTextTower(tokenizer, session, sparse)
-    return WindowedTextTower(tokenizer, inner, sparsity.chunk_gate(folder))
+    sparse = sparse_network(opening.gate, folder, opening.precision, opening.n_threads)
+    return WindowedTextTower(tokenizer, SparseTextTower(tokenizer, session, sparse))
 
 
 def _build_gate(bundle_part: BundlePart, folder: Path) -> None:
     """Build what workers run for long texts; otherwise the first one would wait for it."""
-    build(folder, GateFile.load(bundle_part.gates["text"]), SPARSE_INT8)
+    assert bundle_part.gate is not None  # or there is nothing to build
+    build(folder, GateFile.load(bundle_part.gate), SPARSE_INT8)
 
 
 def e5_prompt(role: Role) -> str:
@@ -161,7 +161,7 @@ def open_e5(
     folder: Path,
     precision: Precision = FLOAT32,
     n_threads: int | None = None,
-    sparsity: Sparsity | None = None,
+    gate: GateFile | None = None,
 ) -> WindowedTextTower:
     """Open multilingual-e5-small (Wang et al. 2024), for texts in a hundred languages.
 
@@ -171,12 +171,12 @@ def open_e5(
     session = precision.open(text_network(folder), n_threads)
     dense = TextTower(tokenizer, session)
     query = WindowedTextTower(tokenizer, dense, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(QUERY))
-    inner, gate = dense, None
-    if sparsity is not None:
-        inner = SparseTextTower(tokenizer, session, sparsity.network(folder, precision, n_threads))
-        gate = sparsity.chunk_gate(folder)
+    inner = dense
+    if gate is not None:
+        sparse = sparse_network(gate, folder, precision, n_threads)
+        inner = SparseTextTower(tokenizer, session, sparse)
     return WindowedTextTower(
-        tokenizer, inner, gate, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(DOCUMENT), query=query
+        tokenizer, inner, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(DOCUMENT), query=query
     )
 
 
@@ -259,7 +259,7 @@ KINDS: Mapping[str, PartKind] = {
         later={"gate": _build_gate},
     ),
     "e5": PartKind(
-        lambda part: open_e5(part.folder, part.precision, part.n_threads, part.sparsity),
+        lambda part: open_e5(part.folder, part.precision, part.n_threads, part.gate),
         network=text_network,
         int8_identity=lambda: f"e5:{_E5_INT8_RECIPE}",
         has_query=True,

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import (
     DEFAULT,
@@ -21,7 +22,7 @@ from encoder.models.bundle.declaration import (
 )
 from encoder.models.bundle.kinds import Opening, kind_named
 from encoder.models.precision import NetworkFiles, Precision
-from encoder.models.sparsity import Gates, Sparsity, Wish
+from encoder.models.sparsity import Wish, wanted_gate
 from encoder.space import Space
 from encoder.system.cache import hold
 from encoder.towers.base import LazyTower, QueryTower
@@ -44,20 +45,19 @@ def load(
     Args:
         home: where it is, instead of `encoder.system.cache.cache_home`.
         quantization: see `Precision.parse`.
-        enable_dsre: see `Sparsity.parse`.
+        enable_dsre: see `wanted_gate`.
 
     Raises:
         BundleError: the bundle is not there or not whole.
         ModelError: the quantization or the gate is of an unknown kind.
-        InputError: chunks that no gate can work with.
     """
     folder = location(bundle, home)
     precision = parse_precision(bundle, quantization)
-    sparsity = parse_sparsity(bundle, enable_dsre, precision)
+    gate = wanted_gate(enable_dsre, precision, bundle.parts["text"].gate)
     asking = [
         name for name, bundle_part in bundle.parts.items() if kind_named(bundle_part.kind).has_query
     ]
-    parts = _opened(bundle, folder, precision, sparsity, n_threads)
+    parts = _opened(bundle, folder, precision, gate, n_threads)
     model = Model(
         space=_space(bundle, precision),
         towers={modality: parts[modality] for modality in _TOWERS if modality in parts},
@@ -90,7 +90,7 @@ def _opened(
     bundle: Bundle,
     folder: Path,
     precision: Precision,
-    sparsity: Sparsity | None,
+    gate: GateFile | None,
     n_threads: int | None,
 ) -> dict[str, Any]:
     """The parts that vectors depend on, by name; weights load on first use."""
@@ -103,7 +103,7 @@ def _opened(
             bundle_part,
             folder / name,
             precision,
-            sparsity,
+            gate,
             n_threads,
             parts.__getitem__,
             bundle.parts,
@@ -154,13 +154,6 @@ def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
         towers=[name for name, part_kind in kinds.items() if part_kind.network],
         int8_identity=" ".join(["int8", *identities]),
     )
-
-
-def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity | None:
-    """The gate of a bundle's text network; see `Sparsity.parse`."""
-    text_part = bundle.parts["text"]
-    gates = Gates(text_part.gates.get("text"), text_part.gates.get("chunks"))
-    return Sparsity.parse(wish, precision, gates)
 
 
 _PRECISIONS = {None: "float32", "int8": "int8"}

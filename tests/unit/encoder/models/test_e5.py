@@ -9,11 +9,11 @@ import pytest
 from tokenizers import Tokenizer
 
 from encoder.errors import InputError, ModelError
-from encoder.models.bundle.declaration import TEXT_GATE, Bundle
+from encoder.models.bundle.declaration import Bundle
 from encoder.models.bundle.kinds import E5_MAX_TOKENS, PIECES, TOKENIZER, open_e5
-from encoder.models.bundle.model import load, parse_sparsity
+from encoder.models.bundle.model import load
 from encoder.models.precision import Precision
-from encoder.models.sparsity import Gates, Sparsity
+from encoder.models.sparsity import wanted_gate
 from encoder.prepare.bundle.graphs import prepare_e5, write_sentence_pieces
 from encoder.prepare.gates.subjects import e5_subject
 from encoder.runtime.shared import copy_name
@@ -132,8 +132,8 @@ def test_a_bundle_asks_with_the_prompt_of_queries(
 
 @pytest.mark.parametrize("wish", ["auto", True])
 def test_its_gate_runs_unless_it_is_left_out(e5_bundle: Bundle, wish: str | bool) -> None:
-    asked = parse_sparsity(e5_bundle, wish, Precision())
-    assert len(asked.gate.rarity) == 250_037
+    gate = wanted_gate(wish, Precision(), e5_bundle.parts["text"].gate)
+    assert len(gate.rarity) == 250_037
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_its_gate_merges_long_documents_only_in_several_languages(
         e5_folder,
         precision=Precision(int8=True),
         n_threads=1,
-        sparsity=parse_sparsity(e5_bundle, True, Precision(int8=True)),
+        gate=wanted_gate(True, Precision(int8=True), e5_bundle.parts["text"].gate),
     )
     texts = [
         "The keeper of the lighthouse sounds the horn when fog comes in from the sea. " * 12,
@@ -170,11 +170,9 @@ def test_its_gate_merges_long_documents_only_in_several_languages(
 
 
 def test_a_model_without_gates_takes_those_in_files() -> None:
-    assert Sparsity.parse("auto", Precision(), Gates()) is None
+    assert wanted_gate("auto", Precision(), None) is None
     with pytest.raises(ModelError, match=r"has no gate"):
-        Sparsity.parse(True, Precision(), Gates())
-    with pytest.raises(ModelError, match=r"has no chunk gate"):
-        Sparsity.parse({"chunks": 0.8}, Precision(), Gates(TEXT_GATE))
+        wanted_gate(True, Precision(), None)
 
 
 @pytest.mark.slow

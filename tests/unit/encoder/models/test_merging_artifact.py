@@ -13,7 +13,7 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.models import artifacts as artifact
 from encoder.models import hub
 from encoder.models.exported import GATE, MERGING
@@ -125,11 +125,9 @@ def test_bf16_has_no_gate(spec: str) -> None:
         merging.prepare(ModelSpec.parse(spec), "bf16", True, lambda *_: None)
 
 
-def test_a_device_or_chunks_do_not_go_with_a_gate(spec: str) -> None:
+def test_a_device_does_not_go_with_a_gate(spec: str) -> None:
     with pytest.raises(ModelError, match=r"device='cuda' needs torch.*enable_dsre=True"):
         MultiModalEncoder(spec, device="cuda", enable_dsre=True)
-    with pytest.raises(ModelError, match="has no chunk gate"):
-        MultiModalEncoder(spec, enable_dsre={"chunks": 0.75})
 
 
 def test_queries_with_a_prompt_of_their_own_run_without_the_gate(tmp_path: Path) -> None:
@@ -145,24 +143,3 @@ def test_queries_with_a_prompt_of_their_own_run_without_the_gate(tmp_path: Path)
     )
     assert asked is None
     assert stored.kept[0, -1] < stored.tokens[0]
-
-
-def test_pictures_merge_patches_in_a_space_of_their_own(tmp_path: Path) -> None:
-    spec = f"dir:{tiny.save('clip', tmp_path)}"
-    dense = MultiModalEncoder(spec, device="cpu")
-    pictures = MultiModalEncoder(spec, enable_dsre={"pictures": 0.5})
-    assert dense.space.fingerprint != pictures.space.fingerprint
-    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    found, expected = (
-        one.encode_multimodal(text="a cat", image=picture) for one in (pictures, dense)
-    )
-    np.testing.assert_allclose(found.text, expected.text, atol=1e-6)
-    assert 0.7 < float((found.image * expected.image).sum()) < 0.99999
-
-
-def test_shares_and_models_without_patches(spec: str) -> None:
-    for share in (0, 1.5, "half", True):
-        with pytest.raises(InputError, match="above 0, up to 1"):
-            MultiModalEncoder(spec, enable_dsre={"pictures": share})
-    with pytest.raises(ModelError, match="no vision tower"):
-        MultiModalEncoder(spec, enable_dsre={"pictures": 0.5})

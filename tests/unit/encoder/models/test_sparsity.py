@@ -12,13 +12,13 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.dsre.fitting.judge import compare, search
 from encoder.dsre.gatefile import GateFile
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.models.bundle.declaration import TEXT_GATE, all_bundles, read_bundle
 from encoder.models.bundle.kinds import kind_named
-from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
+from encoder.models.sparsity import wanted_gate
 from encoder.towers.text import load_tokenizer
-from scripts.manuals import documented, topics
+from scripts.manuals import documented
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
@@ -117,74 +117,12 @@ def test_a_gate_of_ones_own_makes_no_other_space(sparse: MultiModalEncoder, tmp_
 def test_the_graph_of_each_shipped_gate_is_made_when_its_bundle_is_fetched() -> None:
     for bundle in all_bundles():
         text = bundle.parts["text"]
-        assert ("text" in text.gates) == ("gate" in kind_named(text.kind).later), bundle.name
+        assert (text.gate is not None) == ("gate" in kind_named(text.kind).later), bundle.name
 
 
 def test_a_quantized_tower_has_no_gate(tmp_path: Path) -> None:
     precision = Precision(folders={"text": tmp_path})
-    assert parse_sparsity(ENGLISH, "auto", precision) is None
-    assert parse_sparsity(ENGLISH, False, precision) is None
+    assert wanted_gate("auto", precision, TEXT_GATE) is None
+    assert wanted_gate(False, precision, TEXT_GATE) is None
     with pytest.raises(ModelError, match="quantized text tower"):
-        parse_sparsity(ENGLISH, True, precision)
-
-
-def with_chunks(tau: float) -> MultiModalEncoder:
-    config = EncoderConfig(n_threads=1)
-    return MultiModalEncoder(quantization="int8", enable_dsre={"chunks": tau}, config=config)
-
-
-@pytest.fixture(scope="module")
-def near(bundle_home: Path) -> MultiModalEncoder:
-    assert bundle_home.is_dir()
-    return with_chunks(0.75)
-
-
-@pytest.fixture(scope="module")
-def chapters() -> list[str]:
-    """Two chapters of some windows each, and a word."""
-    found = sorted((one.body for one in topics() if len(one.body) > 10_000), key=len)
-    return [found[0], "rain", found[1]]
-
-
-@pytest.mark.slow
-def test_what_fits_into_a_window_is_as_before(
-    near: MultiModalEncoder, sparse: MultiModalEncoder
-) -> None:
-    short = ["rain", "the council voted on the budget " * 12]
-    assert np.array_equal(encode(near, short), encode(sparse, short))
-
-
-@pytest.mark.slow
-def test_all_windows_are_read_and_near_ones_once(
-    near: MultiModalEncoder, sparse: MultiModalEncoder, chapters: list[str]
-) -> None:
-    # a change beyond the window is seen
-    changed = chapters[0][:-2000] + "A walrus basks on the ice floe in the sun. " * 40
-    for encoder in (sparse, near):
-        whole, other = encode(encoder, [chapters[0], changed])
-        assert whole @ other < 0.999
-    found = encode(sparse, chapters)
-    np.testing.assert_allclose(found, encode(with_chunks(1.0), chapters), atol=1e-5)
-    stats = sparse.encode_multimodal(text=chapters, return_stats=True).stats
-    fewer = near.encode_multimodal(text=chapters, return_stats=True).stats
-    assert np.array_equal(fewer.tokens, stats.tokens)
-    np.testing.assert_allclose(fewer.dense_flops, stats.dense_flops)
-    assert stats.tokens[0] > 1000 > stats.tokens[1] == 3
-    assert (fewer.flops[[0, 2]] < stats.flops[[0, 2]]).all()
-    assert fewer.flops_saved > stats.flops_saved
-    assert (found * encode(near, chapters)).sum(1).min() > 0.85
-
-
-@pytest.mark.parametrize("tau", [0, 1.5, "much", None, True, float("nan")])
-def test_chunks_out_of_range(tau: object) -> None:
-    with pytest.raises(InputError, match=r'enable_dsre\["chunks"\]'):
-        parse_sparsity(ENGLISH, {"chunks": tau}, Precision())
-
-
-def test_other_keys_and_no_gate(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\['tau'\]"):
-        parse_sparsity(ENGLISH, {"chunks": 0.7, "tau": 1}, Precision())
-    with pytest.raises(InputError, match="no gate"):
-        parse_sparsity(ENGLISH, {"chunks": 0.7, "gate": False}, Precision())
-    with pytest.raises(ModelError, match="no chunk gate"):
-        MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
+        wanted_gate(True, precision, TEXT_GATE)

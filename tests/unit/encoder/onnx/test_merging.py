@@ -15,12 +15,9 @@ from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.models.hub import open_joint
 from encoder.models.spec import ModelSpec
-from encoder.onnx.merging import THRESHOLDS, merge_patches, shape_of_encoder
+from encoder.onnx.merging import THRESHOLDS, shape_of_encoder
 from encoder.prepare.gates.subjects import HubText, pooling_of
-from encoder.prepare.hub.graphs import export
-from encoder.prepare.hub.media import image_part
 from encoder.runtime.onnx import OnnxSession
-from encoder.space import l2_normalize
 from encoder.towers.exported import text_inputs
 from tests.support import tiny_models as tiny
 
@@ -131,22 +128,3 @@ def test_a_graph_without_attention(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph), tmp_path / "it.onnx")
     with pytest.raises(ModelError, match="no attention was found"):
         shape_of_encoder(tmp_path / "it.onnx")
-
-
-def test_patches_merge_evenly(tmp_path: Path) -> None:
-    joint = open_joint(str(tiny.save("clip", tmp_path)), None, "cpu")[1]
-    part = image_part(joint, {"query": "", "document": ""}, tmp_path)
-    export("it", part.network, tmp_path / "image.onnx")
-    pixels = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
-    (expected,) = OnnxSession(tmp_path / "image.onnx").run({"pixel_values": pixels})
-    for share, left in ((1.0, [17, 17]), (0.8, [16, 14]), (0.5, [13, 9])):  # of 17, in two layers
-        merge_patches(tmp_path / "image.onnx", tmp_path / "merging.onnx", share)
-        session = OnnxSession(tmp_path / "merging.onnx")
-        found, kept = session.run({"pixel_values": pixels})
-        assert kept.tolist() == [left, left]
-        np.testing.assert_allclose(
-            session.run({"pixel_values": pixels[:1]})[0], found[:1], atol=1e-6
-        )
-        cosines = (l2_normalize(found) * l2_normalize(expected)).sum(1)
-        assert cosines.min() > 0.7
-        assert (cosines > 0.999999).all() == (share == 1.0)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from functools import partial
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
 from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.sound_classes import SoundClasses
-from encoder.services.speech import Speech, is_voiced, speech_of, speech_spans
-from encoder.services.whisper import SAMPLING_RATE, Whisper
+from encoder.services.speech import Speech, confidence_of, is_voiced, speech_of, speech_spans
+from encoder.services.whisper import SAMPLING_RATE, Whisper, WrittenSpeech
 from encoder.system.cache import cache_home
 from encoder.towers import text
 from encoder.towers.audio.labels import load_class_places, load_sound_labels
@@ -209,6 +210,13 @@ def test_what_is_hardly_heard_is_less_sure(speech: Speech, speaker: Speaker) -> 
     noisy = Waveform(clear.samples + noise.astype(np.float32), SAMPLING_RATE)
     (sure,), unsure = speech.transcribe(clear), speech.transcribe(noisy)
     assert all(said.confidence < sure.confidence for said in unsure)
+
+
+def test_what_is_guessed_is_dropped() -> None:
+    likely = [WrittenSpeech([], "Where is the ferry", "en", log(p), 0.0, False) for p in (0.3, 0.5)]
+    guessed, heard = map(confidence_of, likely)
+    assert guessed == 0.0
+    assert 0.3 < heard < 1.0
 
 
 def test_noise_and_tones_are_no_words(speech: Speech) -> None:

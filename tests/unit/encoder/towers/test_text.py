@@ -22,7 +22,7 @@ from encoder.towers import text
 from encoder.towers.base import Encoded, LazyTower, Prepared, QueryTower
 from encoder.towers.exported import TextFormat
 from encoder.towers.text import MAX_TOKENS
-from encoder.towers.tokens import cut_text, pool
+from encoder.towers.tokens import cut, cut_text, pool
 
 BEGINNING = "The council voted on the budget for the roads of the old town. " * 40
 
@@ -212,3 +212,20 @@ def test_whisper_hears_the_same_after_a_rest(bundle_home: Path) -> None:
     before = np.array(whisper.encode(sound).states)
     wait_for_end(ref(whisper._model.get()))
     np.testing.assert_array_equal(np.array(whisper.encode(sound).states), before)
+
+
+@given(st.integers(2, 900), st.integers(3, 300))
+def test_windows_hold_every_token_once_and_keep_their_marks(n_tokens: int, most: int) -> None:
+    ids = np.arange(100, 100 + n_tokens)
+    windows = cut(ids, most)
+    assert all(len(window) <= most for window in windows)
+    assert all(window[0] == ids[0] and window[-1] == ids[-1] for window in windows)
+    assert np.array_equal(np.concatenate([window[1:-1] for window in windows]), ids[1:-1])
+    lengths = [len(window) for window in windows]
+    assert max(lengths) - min(lengths) <= 1
+    assert (len(windows) == 1) == (n_tokens <= most)
+
+
+def test_pooling_goes_by_length() -> None:
+    pooled = pool(np.eye(2, dtype=np.float32), [30, 10])
+    assert pooled == pytest.approx(np.array([3, 1]) / np.sqrt(10))
