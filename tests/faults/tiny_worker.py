@@ -1,11 +1,13 @@
 """`anymodal worker`, or ``serve``, with a model that costs milliseconds: ``python -m`` this file.
 
 Everything else is the real thing. The vectors depend on the content alone, as a model's do. Texts
-can ask for trouble: ``wait while PATH exists``, ``keep 100 MB``.
+can ask for trouble: ``wait while PATH exists``, ``keep 100 MB``. On SIGRTMIN a process does nothing
+more, for which its probes wait 5 seconds.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +25,7 @@ from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Role, Waveform
 from workers.cli import anymodal
+from workers.observe import probes
 from workers.serving.resources import Resources, _config_of, _current
 
 DIM = 32
@@ -128,4 +131,6 @@ def load_by(load: Callable[[Resources], TinyEncoder]) -> None:
 if __name__ == "__main__":
     words = sys.argv[1:]
     load_by(lambda _: TinyEncoder())
+    probes.SILENT_S = 5
+    signal.signal(signal.SIGRTMIN, lambda *_: time.sleep(3600))
     anymodal.main(words if words[:1] == ["serve"] else ["worker", *words])

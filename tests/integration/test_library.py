@@ -101,10 +101,32 @@ def test_a_store_is_copied_while_it_is_open(here: Run, store_uri: str, tmp_path:
     assert here("ingest", notes, "--store", copy)["unchanged"] == 2
     assert "new or empty folder" in here("store", "backup", copy, fails=2)
     assert "new or empty folder" in here("store", "backup", f"{store_uri}/in", fails=2)
+    here("delete", notes / "ferry.txt", "--store", copy)
+    assert here("store", "restore", copy) == {"assets": 1, "folder": copy}
+    assert [Path(asset["uri"]).name for asset in here("list")["assets"]] == ["bread.txt"]
+    assert "anymodal store backup" in here("store", "restore", notes, fails=2)
     for other in ("memory:", "http://me:secret@127.0.0.1:9", str(tmp_path / "x.db")):
         said = here("store", "backup", tmp_path / "other", "--store", other, fails=2)
         assert "anymodal store export" in said
+        assert here("store", "restore", copy, "--store", other, fails=2) == said
         assert "secret" not in said
+
+
+def test_what_moved_to_another_store_is_calibrated_there(here: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    for number in range(60):
+        note = f"Visitor {number} left an umbrella at the counter of the museum."
+        (tmp_path / "notes" / f"{number}.txt").write_text(note)
+    here("ingest", tmp_path / "notes")
+    here("store", "export", tmp_path / "export")
+    there = ("--store", tmp_path / "new.db")
+    here("store", "import", tmp_path / "export", *there)
+    constants, moved = (
+        here("store", "calibrate", "--dry-run", *store)["calibration"] for store in ((), there)
+    )
+    assert (moved["source"], constants["source"]) == ("measured", "measured")
+    mu, moved_mu = (each["modalities"]["text"]["mu"] for each in (constants, moved))
+    assert moved_mu == pytest.approx(mu, abs=0.01)
 
 
 def test_a_folder_is_searched_without_a_server(

@@ -79,7 +79,7 @@ class MilvusServer:
         port = _configure(self.folder, is_brisk)
         self.uri = f"http://127.0.0.1:{port}"
         self._metrics_port = free_port()
-        self._program = _unpacked()
+        self._program = unpacked()
 
     def start(self) -> None:
         """Start it in a session of its own; see `wait_until_ready`."""
@@ -142,17 +142,17 @@ class MilvusServer:
         self.kill()
 
 
-def _wheel() -> Path:
+def wheel() -> Path:
     found = sorted(HOME.glob("lib/python3*/site-packages/milvus/data"))
     if not found:
         raise FileNotFoundError(f"No Milvus server in {HOME}: run `make {HOME.name}/installed`.")
     return found[0]
 
 
-def _unpacked() -> Path:
+def unpacked() -> Path:
     """The folder with the binary and its libraries, unpacked once."""
     folder = HOME / "milvus"
-    for packed in sorted(_wheel().glob("bin/*.lzma")):
+    for packed in sorted(wheel().glob("bin/*.lzma")):
         file = folder / packed.stem
         if not file.exists():
             folder.mkdir(exist_ok=True)
@@ -177,7 +177,7 @@ def _configure(folder: Path, is_brisk: bool) -> int:
             settings["queryCoord"] |= {"checkInterval": 100, "distPullInterval": 100}
             settings["rootCoord"]["dmlChannelNum"] = 4  # each is ticked
         file.write_text(yaml.safe_dump(settings))
-        (file.parent / "glog.conf").write_bytes((_wheel() / "glog.conf").read_bytes())
+        (file.parent / "glog.conf").write_bytes((wheel() / "glog.conf").read_bytes())
     return int(yaml.safe_load(file.read_text())["proxy"]["port"])
 
 
@@ -197,7 +197,7 @@ def _settings(folder: Path, etcd: Path) -> dict[str, Any]:
     def value(match: re.Match[str]) -> str:
         return str(free_port() if match[1].endswith("_port") else values.get(match[1], match[2]))
 
-    template = (_wheel() / "config.yaml.template").read_text()
+    template = (wheel() / "config.yaml.template").read_text()
     text = re.sub(r"\{\{\s*(\w+)(?:\(\w+\))?(?::\s*(.*?))?\s*\}\}", value, template)
     settings: dict[str, Any] = yaml.safe_load(text)
     for role in _ROLES:

@@ -106,7 +106,7 @@ def _services(resources: Resources) -> tuple[str, dict[str, Any]]:
 def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
     from zipfile import ZipFile
 
-    config = resources.settings.ingest.model_copy(update={"kinds": ()})
+    config = resources.settings.ingest
     failed: dict[str, str] = {}
 
     def note(failure: Failure) -> None:
@@ -114,6 +114,7 @@ def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
 
     with temporary_folder("anymodal-") as folder, ZipFile(_SAMPLES) as samples:
         names = samples.namelist()
+        config = config.model_copy(update={"kinds": (), "roots": (str(folder),)})
         for name in names:
             try:
                 if not list(ingest(samples.extract(name, folder), config, note)):

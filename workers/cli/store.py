@@ -1,4 +1,4 @@
-"""``anymodal store``: back up, calibrate, check, export, import and reindex a store."""
+"""``anymodal store``: back up, restore, calibrate, check, export, import and reindex a store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def backup(folder: Path) -> None:
     """Copy a store in a folder to a new or empty FOLDER, which is a store like it.
 
     Searches go on, and those who write wait until it is done. Files and uploads stay where they
-    are. To restore a store, copy the folder back while nobody uses it.
+    are. `anymodal store restore` puts it back.
     """
     from workers.library.backup import back_up, folder_of
 
@@ -36,6 +36,26 @@ def backup(folder: Path) -> None:
         source = folder_of(resources.settings.store)
         n_assets = back_up(source, resources.recorded_store(), folder)
     said = f"Copied {n_assets} assets to {marked(str(folder))}"
+    show({"assets": n_assets, "folder": str(folder)}, lambda _: [said])
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@settings_options("store")
+@json_option
+def restore(folder: Path) -> None:
+    """Replace a store in a folder by a copy of FOLDER, which `anymodal store backup` made.
+
+    The copy is made beside the store and checked; if the disk is full or FOLDER is damaged, the
+    store stays as it was. Start servers and workers again afterwards.
+    """
+    from workers.config import current_settings
+    from workers.library.backup import folder_of
+    from workers.library.backup import restore as put_back
+
+    with progress("Checking", "rows") as bar:
+        n_assets = put_back(folder, folder_of(current_settings().store), bar)
+    said = f"Restored {n_assets} assets from {marked(str(folder))}"
     show({"assets": n_assets, "folder": str(folder)}, lambda _: [said])
 
 
@@ -78,13 +98,16 @@ def import_store(folder: Path) -> None:
     require("`anymodal store import`", "pyarrow")
     from workers.library.portable import Manifest, open_export
     from workers.library.portable import import_store as load
+    from workers.pipeline.calibration import alone_here, calibrate_if_due
 
     manifest = open_export(folder)
     begin(replace(options(), model=manifest.model))
 
     with opened() as resources, progress("Importing", "assets") as bar:
-        manifest.check_space(Manifest.of(resources.encoder()))
-        imported = load(resources.store(), folder, manifest, bar)
+        encoder, vector_store = resources.encoder(), resources.store()
+        manifest.check_space(Manifest.of(encoder))
+        imported = load(vector_store, folder, manifest, bar)
+        calibrate_if_due(encoder, vector_store, alone_here)
     facts = {"added": imported.n_added, "completed": imported.n_completed, "kept": imported.kept}
     show(facts, lambda _: _import_lines(imported, folder))
 

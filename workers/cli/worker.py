@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,8 @@ from workers.pipeline.files import CLASSES
 
 if TYPE_CHECKING:
     from workers.jobs.broker_metrics import BrokerCollector
+
+_SOLO = ["--pool=solo"]
 
 
 @click.command()
@@ -40,16 +43,18 @@ def worker(concurrency: int, autoscale: str | None, queues: str, loglevel: str) 
     from workers.config import current_settings
     from workers.observe import logs
     from workers.observe.metrics_server import serving
+    from workers.observe.probes import SILENT_S, Probes, check_store
 
     settings = current_settings()
     if settings.broker.startswith("memory:"):
         raise InputError(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
         )
+    pool = _pool(settings.store, concurrency, autoscale)
     words = [
         "--quiet",  # no banner: machines read the log too
         "worker",
-        *_pool(settings.store, concurrency, autoscale),
+        *pool,
         f"--queues={_queue_names(queues)}",
         f"--loglevel={loglevel}",
         f"--hostname=anymodal-{os.getpid()}@%h",  # workers on one machine need different names
@@ -62,7 +67,15 @@ def worker(concurrency: int, autoscale: str | None, queues: str, loglevel: str) 
 
         return BrokerCollector(settings.broker, settings.queue_shards)
 
-    with serving(settings, collector):
+    def check_broker() -> None:
+        from workers.tasks import held
+
+        held().impatient_board.ping()
+
+    # Without processes, the main one turns no timers while a task runs.
+    silent_s = settings.task_timeout_s if pool == _SOLO else SILENT_S
+    probes = Probes(check_broker, partial(check_store, settings.store), silent_s)
+    with serving(settings, collector, probes):
         # adds the sweeper and the signals
         import workers.serving.worker_process  # noqa: F401
 
@@ -73,7 +86,7 @@ def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[st
     from search.store.open import admits_others
 
     if not admits_others(store):  # tasks run in this process, one at a time
-        return ["--pool=solo"]
+        return _SOLO
     size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"
     return ["--pool=prefork", size]
 

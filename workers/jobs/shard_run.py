@@ -94,7 +94,11 @@ class ShardRun:
         if claim.taken_over:
             metrics.LOST.inc()
         if claim.crashes >= retry.MAX_CRASHES:
-            return self._divide(job_id, shard_id, claim.shard, _crashed(claim.crashes))
+            crashed = CrashedError(
+                f"The process working on it died {claim.crashes} times.",
+                remedy="It may need too much memory or crash a decoder; ingest it alone.",
+            )
+            return self._divide(job_id, shard_id, claim.shard, crashed)
         unwanted = Event()
         beat = self._beat(job_id, shard_id, unwanted)
         beating = repeating(beat, self.board.lease_s / _BEATS_PER_LEASE)
@@ -213,13 +217,6 @@ class ShardRun:
             self.board.shards.release(job_id, shard_id, 0.0, forgive=True)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _crashed(times: int) -> CrashedError:
-    return CrashedError(
-        f"The process working on it died {times} times.",
-        remedy="It may need too much memory or crash a decoder; ingest it alone.",
-    )
 
 
 def _sleep(seconds: float) -> None:

@@ -1,24 +1,33 @@
-"""A copy of a store in a folder, while it is searched."""
+"""Copy a store in a folder while it is searched, and put such a copy in its place."""
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from encoder.errors import InputError
 from encoder.system.disk import disk_error_in, writing
-from search.errors import StoreMovedError
+from encoder.system.private import private_folder
+from search.errors import StoreError, StoreMissingError, StoreMovedError
 from search.store.base import VectorStore
+from search.store.checking import MEANING
 from search.store.folder.database import sync_folder
 from search.store.folder.store import FolderStore
-from search.store.folders import CONTENT
+from search.store.folders import CONTENT, LOCK, RECORD, check_place, opened
+from search.store.locks import lock_file
 from search.store.milvus.link import without_password
 from search.store.open import store_target
 from search.store.space_record import FolderRecord
+from search.store.stored_spaces import open_recorded
 
 _ROOTS = "roots"
 _UNFINISHED = ".unfinished"
 """Of a copy; one that is not whole is no store, since it has its content last."""
+_RESTORING, _FORMER = ".restoring", "former"
+"""In a store's folder, what will be the store; in there, what was."""
 
 
 def folder_of(uri: str | None) -> Path:
@@ -76,3 +85,85 @@ def back_up(source: Path, store: VectorStore, folder: Path) -> int:
     finally:
         shutil.rmtree(copy, ignore_errors=True)
     return n_assets
+
+
+def restore(backup: Path, folder: Path, progress: Callable[[int, int], object]) -> int:
+    """Put a copy that `back_up` made in the place of a store, or where there is none.
+
+    It is copied beside the store and checked there; only then do the two change places. Those who
+    have the former store open still read it, and write nothing more.
+
+    Args:
+        backup: stays as it is.
+        folder: the store's own.
+
+    Returns:
+        The number of assets.
+
+    Raises:
+        InputError: the backup is no store, or one of the folders is in the other.
+        StoreError: the backup is damaged, or the folder holds other files.
+        DiskError: the folder cannot be written to.
+        StoreBusyError: another holds the store for too long.
+    """
+    backup, folder = backup.resolve(), folder.resolve()
+    if backup.is_relative_to(folder) or folder.is_relative_to(backup):
+        raise InputError("FOLDER", got=str(backup), wanted=f"a folder apart from {folder}")
+    if not (folder / RECORD).exists():  # nor may it be readable: what is damaged is restored, too
+        check_place(folder)
+    copy = folder / _RESTORING
+    with writing(folder):
+        private_folder(folder)
+        _undo(copy, folder)
+        try:
+            n_assets = _copy_checked(backup, copy, progress)
+            _swap(copy, folder)
+        finally:
+            _undo(copy, folder)
+    return n_assets
+
+
+def _copy_checked(backup: Path, copy: Path, progress: Callable[[int, int], object]) -> int:
+    try:
+        with closing(open_recorded(str(backup))) as store:
+            n_assets = back_up(backup, store, copy)
+    except StoreMissingError as error:
+        wanted = "a folder that `anymodal store backup` made"
+        raise InputError("FOLDER", got=str(backup), wanted=wanted) from error
+    with closing(open_recorded(str(copy))) as store:
+        assert isinstance(store, FolderStore)
+        wrong = store.check(progress).wrong
+    if wrong:
+        problems = ", ".join(f"{len(of)} {MEANING[name]}" for name, of in wrong.items())
+        remedy = f"Take another one. What `anymodal store check --store {backup} --repair` leaves "
+        raise StoreError(
+            f"The backup {backup} is damaged: {problems}. The store is as it was.",
+            remedy=remedy + "of it can be restored.",
+        )
+    return n_assets
+
+
+def _swap(copy: Path, folder: Path) -> None:
+    """Exchange two stores while nobody writes to the former one."""
+    with ExitStack() as stack:
+        if (folder / CONTENT).is_dir():
+            file = stack.enter_context(opened(folder / CONTENT / LOCK, os.O_RDWR | os.O_CREAT))
+            lock_file(file, f"The store {folder}")
+        (copy / _FORMER).mkdir()
+        for name in (_ROOTS, CONTENT):
+            if (folder / name).exists():
+                (folder / name).replace(copy / _FORMER / name)
+            if (copy / name).exists():
+                (copy / name).replace(folder / name)
+        (copy / RECORD).replace(folder / RECORD)
+        sync_folder(folder)
+
+
+def _undo(copy: Path, folder: Path) -> None:
+    """Remove what a restore left, and put back what it took and did not replace."""
+    if (copy / _FORMER / CONTENT).exists() and not (folder / CONTENT).exists():
+        for name in (_ROOTS, CONTENT):
+            if (copy / _FORMER / name).exists():
+                shutil.rmtree(folder / name, ignore_errors=True)
+                (copy / _FORMER / name).replace(folder / name)
+    shutil.rmtree(copy, ignore_errors=True)

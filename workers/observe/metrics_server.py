@@ -1,4 +1,4 @@
-"""The metrics of a worker's processes over HTTP."""
+"""The metrics of a worker's processes over HTTP, and its probes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from workers.config import Settings
+    from workers.observe.probes import Probes
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which a main process and its children share metrics."""
 
 _server: WSGIServer | None = None
+_probes: Probes | None = None
 _main_pid = os.getpid()  # this is imported before the pool forks
 
 
 @contextmanager
-def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iterator[None]:
-    """Serve metrics on ``metrics_host:metrics_port`` from a thread until the block ends.
+def serving(
+    settings: Settings, make_collector: Callable[[], Collector], probes: Probes
+) -> Iterator[None]:
+    """Serve metrics and probes on ``metrics_host:metrics_port`` from a thread until the block ends.
 
     Enter it before anything imports `workers.observe.metrics`. The folder is new each time, since
     the counts of an earlier worker are not this one's.
@@ -35,19 +39,26 @@ def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iter
     Raises:
         InputError: the address cannot be bound.
     """
-    global _server
+    global _server, _probes
     if settings.metrics_port is None:
         yield
         return
     with TemporaryDirectory(prefix="anymodal-metrics-") as folder:
         set_for_library(FOLDER, folder, override=True)
         address = settings.metrics_host, settings.metrics_port
-        _server = _start(*address, folder, make_collector())
+        _server = _start(*address, folder, make_collector(), probes)
+        _probes = probes
         try:
             yield
         finally:
             _server.shutdown()
             _server.server_close()
+
+
+def beat() -> None:
+    """Note for the probes that the main process turns its timers."""
+    if _probes is not None:
+        _probes.beat()
 
 
 def leave_to_main() -> None:
@@ -56,7 +67,7 @@ def leave_to_main() -> None:
         _server.socket.close()
 
 
-def _start(host: str, port: int, folder: str, collector: Collector) -> WSGIServer:
+def _start(host: str, port: int, folder: str, collector: Collector, probes: Probes) -> WSGIServer:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -69,4 +80,7 @@ def _start(host: str, port: int, folder: str, collector: Collector) -> WSGIServe
         raise InputError(
             "--metrics-port", got=f"{host}:{port}, which cannot be used: {error}", wanted="another"
         ) from error
+    metrics = server.get_app()
+    assert metrics is not None
+    server.set_app(probes.before(metrics))
     return server

@@ -1,28 +1,28 @@
 """Whether this container's role is ready: HEALTHCHECK runs ``python -m workers.serving.health``.
 
-The API reports it itself. A worker's metrics show whether its broker answers.
+`anymodal serve` and `anymodal worker` say it themselves, at ``/readyz``.
 """
 
 from __future__ import annotations
 
 import sys
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from encoder.system.environment import variables
 
 _TIMEOUT_S = 8.0
-_BROKER_AWAY = "anymodal_broker_up 0.0"
 
 
 def problem_at(url: str) -> str:
     """Why the service at a URL is not ready; empty if it is."""
     try:
-        with urlopen(url, timeout=_TIMEOUT_S) as answer:
-            lines = answer.read().decode().splitlines()
-    except (URLError, OSError) as error:
+        urlopen(url, timeout=_TIMEOUT_S).close()
+    except HTTPError as error:
+        return f"{url}: {error} {error.read().decode(errors='replace')}"
+    except OSError as error:
         return f"{url}: {error}"
-    return f"{url}: the broker does not answer" if _BROKER_AWAY in lines else ""
+    return ""
 
 
 def main() -> None:

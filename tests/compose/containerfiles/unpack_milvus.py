@@ -21,18 +21,23 @@ def settings(template: str) -> str:
     return FIELD.sub(lambda found: FOLDERS.get(found[1], found[2] or ""), template)
 
 
+def write_settings(data: Path, to: Path) -> None:
+    """Write ``TO/configs``."""
+    (to / "configs").mkdir()
+    template = (data / "config.yaml.template").read_text()
+    (to / "configs" / "milvus.yaml").write_text(settings(template))
+    (to / "configs" / "glog.conf").write_bytes((data / "glog.conf").read_bytes())
+
+
 def main() -> None:
     """Programs to ``TO/bin``, settings to ``TO/configs``."""
     data, to = map(Path, sys.argv[1:])
     (to / "bin").mkdir(parents=True)
-    (to / "configs").mkdir()
     for packed in data.glob("bin/*.lzma"):
         file = to / "bin" / packed.stem
         file.write_bytes(lzma.decompress(packed.read_bytes()))
         file.chmod(0o755)
-    template = (data / "config.yaml.template").read_text()
-    (to / "configs" / "milvus.yaml").write_text(settings(template))
-    (to / "configs" / "glog.conf").write_bytes((data / "glog.conf").read_bytes())
+    write_settings(data, to)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,11 @@ def test_a_pod_does_what_the_service_does(name: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert container["readinessProbe"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    for probe in ("readinessProbe", "livenessProbe"):
+        port = container[probe]["httpGet"]["port"]
+        assert port in [one["name"] for one in container["ports"]]
 
 
 def test_redis_is_the_same() -> None:

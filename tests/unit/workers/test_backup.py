@@ -1,9 +1,9 @@
-"""Stores in folders are copied while others write."""
+"""Stores in folders are copied while others write, and restored beside what is there."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
@@ -11,17 +11,19 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from encoder.errors import DiskError, InputError
+from encoder.errors import AnymodalError, DiskError, InputError
 from encoder.space import Space
+from encoder.system.disk import RESERVE_BYTES
 from encoder.types import IMAGE, TEXT
-from search.errors import StoreMovedError
+from search.errors import StoreError, StoreGoneError, StoreMovedError
 from search.store.base import VectorStore
 from search.store.lanes import StoreLanes
 from search.store.locks import exclusive
 from search.store.open import open_lanes
 from search.store.space_record import FolderRecord, SearchedSpace
 from search.types import AssetRow, SegmentRow
-from workers.library.backup import back_up, folder_of
+from tests.faults.disk import small_disk
+from workers.library.backup import back_up, folder_of, restore
 
 HOME, PICTURES = Space(4, {"model": "texts"}), Space(6, {"model": "pictures"})
 
@@ -124,3 +126,140 @@ def test_other_stores_are_exported(uri: str) -> None:
     with pytest.raises(InputError, match="store export") as refused:
         folder_of(uri)
     assert "secret" not in str(refused.value)
+
+
+def ids(folder: Path) -> set[str]:
+    """The assets of a store in which nothing is wrong."""
+    with closing(opened(folder, create=False)) as store:
+        assert not store.check(lambda *_: None).wrong  # type: ignore[attr-defined]
+        return {*store.assets([f"asset{number}" for number in range(9)])}
+
+
+def quiet(*_: object) -> None: ...
+
+
+@pytest.fixture
+def backup(store: VectorStore, tmp_path: Path) -> Path:
+    """Of the store when it had one asset; it has two now."""
+    (tmp_path / "store" / "roots").mkdir()
+    FolderRecord(tmp_path / "store").write(
+        SearchedSpace(HOME.fingerprint, {"model": "x"}, lanes={str(IMAGE): PICTURES.fingerprint})
+    )
+    back_up(tmp_path / "store", store, tmp_path / "copy")
+    put(store, 1)
+    (tmp_path / "store" / "roots" / "later.json").write_text("{}")
+    return tmp_path / "copy"
+
+
+def test_a_restored_store_is_as_it_was(store: VectorStore, backup: Path, tmp_path: Path) -> None:
+    (tmp_path / "store" / "uploads").mkdir()
+    for folder in (tmp_path / "store", tmp_path / "new" / "place"):
+        assert restore(backup, folder, quiet) == 1
+        assert ids(folder) == {"asset0"}
+        assert not list((folder / "roots").iterdir())
+        assert not (folder / ".restoring").exists()
+    assert (tmp_path / "store" / "uploads").is_dir()
+    assert ids(backup) == {"asset0"}
+    assert store.count() == 2, "who has the former one open reads it"
+    with pytest.raises(StoreGoneError):
+        put(store, 2)
+    assert ids(tmp_path / "store") == {"asset0"}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda copy: cut(copy / "content" / "store.db"),
+        lambda copy: cut(max(copy.glob("content/vectors/*.rows"))),
+        lambda copy: max(copy.glob("content/vectors/*.rows")).unlink(),
+        lambda copy: (copy / "content" / "store.db").write_bytes(b"PK\x03\x04" * 5000),
+        lambda copy: (copy / "content" / "store.db").unlink(),
+        lambda copy: cut(copy / "current.json"),
+        lambda copy: (copy / "current.json").unlink(),
+        lambda copy: shutil.rmtree(copy / "content"),
+    ],
+    ids=["database cut", "rows cut", "no rows", "foreign", "no database", "record cut", "no record",
+         "no content"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_damaged_backup_changes_nothing(
+    damage: Callable[[Path], object], is_new: bool, store: VectorStore, backup: Path, tmp_path: Path
+) -> None:
+    damage(backup)
+    folder = tmp_path / ("new" if is_new else "store")
+    with pytest.raises(AnymodalError) as refused:
+        restore(backup, folder, quiet)
+    assert str(backup) in str(refused.value)
+    if is_new:
+        assert not list(folder.iterdir())
+    else:
+        assert ids(folder) == {"asset0", "asset1"}
+        put(store, 2)
+
+
+def test_a_damaged_store_is_replaced(store: VectorStore, backup: Path, tmp_path: Path) -> None:
+    store.close()
+    cut(tmp_path / "store" / "content" / "store.db")
+    cut(tmp_path / "store" / "current.json")
+    restore(backup, tmp_path / "store", quiet)
+    assert ids(tmp_path / "store") == {"asset0"}
+
+
+@pytest.mark.parametrize("place", ["copy", "copy/in", "."])
+def test_a_backup_is_not_restored_over_itself(backup: Path, place: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="apart from"):
+        restore(backup, tmp_path / place, quiet)
+    assert ids(backup) == {"asset0"}
+
+
+def test_others_files_are_left_alone(backup: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    with pytest.raises(StoreError, match="holds other files"):
+        restore(backup, tmp_path / "photos", quiet)
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
+
+
+@pytest.mark.root
+def test_a_full_disk_leaves_the_former_store(backup: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", RESERVE_BYTES / 2**20 + 16) as disk:
+        folder = disk.folder / "store"
+        with closing(opened(folder)) as store:
+            for number in range(3):
+                put(store, number)
+        disk.fill()
+        with pytest.raises(DiskError, match="cannot be written"):
+            restore(backup, folder, quiet)
+        disk.free()
+        assert ids(folder) == {"asset0", "asset1", "asset2"}
+        assert restore(backup, folder, quiet) == 1
+        assert ids(folder) == {"asset0"}
+
+
+def test_an_interrupted_exchange_loses_neither(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    replace = Path.replace
+
+    def fail(path: Path, target: Path) -> Path:
+        if target == folder / "content" and "former" not in path.parts:
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            restore(backup, folder, quiet)
+    assert ids(folder) == {"asset0", "asset1"}
+    assert (folder / "roots" / "later.json").exists()
+    (folder / ".restoring" / "former").mkdir(parents=True)  # as kill -9 leaves it there
+    (folder / "content").replace(folder / ".restoring" / "former" / "content")
+    with pytest.raises(InputError):
+        restore(tmp_path / "none", folder, quiet)
+    assert ids(folder) == {"asset0", "asset1"}
+    assert restore(backup, folder, quiet) == 1

@@ -46,7 +46,8 @@ def test_every_kind_has_a_file(tmp_path: Path) -> None:
 
 
 def test_what_is_installed_decodes_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANYMODAL_INGEST__KINDS", '["pdf"]')  # says nothing about libraries
+    monkeypatch.setenv("ANYMODAL_INGEST__KINDS", '["pdf"]')  # say nothing about libraries
+    monkeypatch.setenv("ANYMODAL_INGEST__ROOTS", '["/media"]')
     assert kinds().ok
 
 

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Whether Milvus is well: health.sh URL PROGRAM FOLDER
+# Whether a service lives: health.sh PROGRAM FOLDER COMMAND..., which fails if it does not.
 #
-# Docker starts again what has ended, not what is unhealthy. A Milvus that was well and has failed
+# Docker starts again what has ended, not what is unhealthy. A program that was well and has failed
 # five checks in a row is ended here; one that has not been well yet gets thirty, for it may be
-# reading its log again. FOLDER is empty when the container starts.
+# reading its log again. FOLDER is empty when the container starts. COMMAND must end in time.
 set -u
-url=$1 program=$2 folder=$3
+program=$1 folder=$2
+shift 2
 
-if curl --fail --silent --max-time 8 --output /dev/null "$url"; then
+if "$@" >/dev/null; then
   rm -f "$folder/failures"
   : >"$folder/was-well"
   exit 0
