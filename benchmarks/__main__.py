@@ -25,6 +25,7 @@ from benchmarks.harness.results_pages import table, write_section
 PARTS: Mapping[str, str] = {
     "latency": "benchmarks.api.latency:latency",
     "throughput": "benchmarks.api.latency:throughput",
+    "attacks": "benchmarks.api.attacks:main",
     "vectrix": "benchmarks.api.beside_vectrix:main",
     "judge": "benchmarks.judge.command:main",
     "jobs": "benchmarks.pipeline.jobs:main",

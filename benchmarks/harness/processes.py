@@ -80,6 +80,11 @@ def tree_pss_bytes(pid: int) -> int:
     return sum(_pss_bytes(process) for process in _tree(pid))
 
 
+def tree_open_files(pid: int) -> int:
+    """How many descriptors a process and all its descendants have."""
+    return sum(_open_files(process) for process in _tree(pid))
+
+
 def ended_children_s(stat: str, ticks_per_s: int = _TICKS) -> float:
     """CPU-seconds of a process's ended children, from its ``/proc/PID/stat``.
 
@@ -110,4 +115,10 @@ def _pss_bytes(pid: int) -> int:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
+    return 0
+
+
+def _open_files(pid: int) -> int:
+    with suppress(OSError):
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return 0

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import socket
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from encoder.errors import AnymodalError
 from encoder.system.private import is_own
@@ -86,12 +88,11 @@ class Pace:
             self._begin(n_bytes, now_s)
             return False
         passed_s = now_s - self._since_s
-        if phase is Phase.HEAD:
-            return passed_s >= self._limits.head_s
-        if phase is Phase.REST:
-            return passed_s >= self._limits.body_s
-        window_s = self._window_s(phase)
-        if window_s is None or passed_s < window_s:
+        if phase in (Phase.HEAD, Phase.REST):
+            is_head = phase is Phase.HEAD
+            return passed_s >= (self._limits.head_s if is_head else self._limits.body_s)
+        windows = {Phase.BODY: self._limits.body_s, Phase.WRITE: self._limits.write_s}
+        if passed_s < windows.get(phase, math.inf):
             return False
         is_slow = n_bytes - self._n_bytes < self._limits.bytes_per_s * passed_s
         self._begin(n_bytes, now_s)
@@ -99,9 +100,6 @@ class Pace:
 
     def _begin(self, n_bytes: int, now_s: float) -> None:
         self._n_bytes, self._since_s = n_bytes, now_s
-
-    def _window_s(self, phase: Phase) -> float | None:
-        return {Phase.BODY: self._limits.body_s, Phase.WRITE: self._limits.write_s}.get(phase)
 
 
 logger = logging.getLogger(__name__)
@@ -322,6 +320,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._n_in = self._n_head = 0
         self._n_messages = self._n_resumed = 0
         self._in_message = self._has_head = self._is_refused = False
+        self._unanswered = deque[RequestResponseCycle]()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit the connection, or refuse it; close a Unix socket of another user."""
@@ -341,8 +340,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard.drop(self)
         if self._is_refused:
             self._guard.n_lingering -= 1
-        if self.cycle and not self.cycle.response_complete:
-            self.cycle.scope["state"]["hung_up"] = True
+        for cycle in self._unanswered:  # of several sent at once, uvicorn tells the last alone
+            if not cycle.response_complete:
+                cycle.scope["state"]["hung_up"] = cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -371,6 +372,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """Its head is whole."""
         self._has_head = True
         super().on_headers_complete()
+        while self._unanswered and self._unanswered[0].response_complete:
+            self._unanswered.popleft()
+        self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         """Its body is whole."""

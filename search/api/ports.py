@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from encoder.types import Item, Modality, Role
-from search.query.deadline import Deadline
+from search.deadline import Deadline
 from search.query.query import Query
 from search.types import IngestRequest, JsonValue, Labels, Prune, SearchResult
 

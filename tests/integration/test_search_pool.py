@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from encoder.types import QUERY, TEXT, Item
-from search.query.deadline import Budget
+from search.deadline import Budget
 from search.query.query import Query
 from tests.integration.test_serve import serving
 from tests.support.waiting import wait_for
@@ -142,12 +142,16 @@ def test_no_query_is_lost_with_a_process(tmp_path: Path) -> None:
         assert len(first) == 1
         other = busy_until_started(client, server)
         assert other != pid
-        server.kill()  # the process ends with its server
-        server.wait()
+        with ThreadPoolExecutor(12) as threads:
+            asked = [threads.submit(hits, client, f"{text}, again") for text in questions]
+            asked[40].result()
+            server.kill()  # the process ends with its server, and without complaint
         deadline_s = time.monotonic() + 30
         while alive(other) and time.monotonic() < deadline_s:
             time.sleep(0.1)
         assert not alive(other)
+        assert server.stderr is not None
+        assert "Traceback" not in server.stderr.read()
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ STORE_COMMANDS = {
     "export": ("store:export_store", "Write what is stored to Parquet files."),
     "import": ("store:import_store", "Add what `store export` wrote."),
     "reindex": ("store:reindex", "Move to another model while the store stays searchable."),
+    "restore": ("store:restore", "Put a backup of a folder in its place."),
     "stats": ("library:stats", "Count what is stored."),
 }
 MODEL_COMMANDS = {

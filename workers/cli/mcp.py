@@ -60,11 +60,11 @@ def mcp(
     if server:
         _run(_remote(server, key), _upload, locate, host, port, http=http)
         return
-    from workers.cli.serve import leave_within
+    from workers.cli.serve import leave_soon
 
     with _services(host) as parts:
         _run(_here(parts), _in_place(parts), locate, host, port, http=http)
-        leave_within(parts.config.stop_s)
+        leave_soon()
 
 
 def _check_relay(key: str | None, host: str) -> None:

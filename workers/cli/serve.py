@@ -14,6 +14,9 @@ from workers.cli.options import log_level_option, settings_options
 
 logger = logging.getLogger(__name__)
 
+_UNDER_WAY_S = 3.0
+"""For files under way once all requests are answered; the next start reads the others again."""
+
 
 @click.command()
 @click.option("--host", help="The address to listen on. [env ANYMODAL_API__HOST, 127.0.0.1]")
@@ -80,7 +83,7 @@ def serve(
                 got=f"{where} ({error.strerror})",
                 wanted="a free address",
             ) from error
-        leave_within(config.stop_s)
+        leave_soon()
 
 
 def _new_folder(store: str | None) -> Path | None:
@@ -106,8 +109,8 @@ def _announce(log_format: str, address: str) -> None:
         click.echo(f"Listening at {address}", err=True)
 
 
-def leave_within(seconds: float) -> None:
+def leave_soon() -> None:
     """End the process in time: ingesting a film may take long, and the next start continues it."""
-    timer = Timer(seconds, os._exit, [0])
+    timer = Timer(_UNDER_WAY_S, os._exit, [0])
     timer.daemon = True
     timer.start()

@@ -137,9 +137,9 @@ def following(
     The new model and its space are opened and warmed up first, then ``serve`` gives them to
     requests; those under way finish on the old ones, which are closed after a request's time limit.
     """
-    is_durable = resources.settings.store != "memory:"
-    run = partial(_follow, resources, parts, serve)
-    return _thread("following", run) if is_durable else nullcontext()
+    if resources.settings.store == "memory:":
+        return nullcontext()
+    return _thread("following", partial(_follow, resources, parts, serve))
 
 
 @contextmanager

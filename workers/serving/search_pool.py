@@ -22,8 +22,8 @@ from time import monotonic
 
 from encoder.errors import AnymodalError
 from encoder.system import children
+from search.deadline import Deadline
 from search.engine import SearchEngine
-from search.query.deadline import Deadline
 from search.query.query import Query
 from search.types import SearchResult
 from workers.config import Settings

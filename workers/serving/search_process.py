@@ -13,8 +13,8 @@ from encoder.errors import AnymodalError
 from encoder.system.stopping import stopped_by
 from encoder.types import Modality
 from search.api.middleware.bounded_threads import processor_limit_s
+from search.deadline import Budget
 from search.engine import SearchEngine
-from search.query.deadline import Budget
 from search.query.query import Query
 from search.query.query_encoder import QueryEncoder
 from search.types import SearchResult
@@ -47,24 +47,25 @@ class SearchProcess:
         """Answer until the server is gone, or has sent nothing for ``rest_s`` seconds."""
         config = self._settings.api
         cpu_s = processor_limit_s(config.timeout_s)
-        with (
-            closing(Resources(self._settings, counted=False)) as resources,
-            ThreadPoolExecutor(config.threads) as threads,
-            suppress(EOFError, ConnectionError),
-        ):
+        with closing(Resources(self._settings, counted=False)) as resources:
             store = resources.existing_store()
             model = resources.encoder()
             warm_up_texts(model)
             engine, encoder = open_engine(model, store, config, self._observe)
-            with closing(engine), frozen():
-                self._connection.send(Opened(model.model))
-                while self._connection.poll(rest_s):
-                    task: Task = self._connection.recv()
-                    if task.query is None:
-                        self._cancel(task.number)
-                    else:
-                        self._budgets[task.number] = Budget(task.left_s or config.timeout_s, cpu_s)
-                        threads.submit(self._answer, task.number, task.query, engine, encoder)
+            with closing(engine), frozen(), ThreadPoolExecutor(config.threads) as threads:
+                try:
+                    self._connection.send(Opened(model.model))
+                    while self._connection.poll(rest_s):
+                        task: Task = self._connection.recv()
+                        if task.query is None:
+                            self._cancel(task.number)
+                        else:
+                            left_s = task.left_s or config.timeout_s
+                            self._budgets[task.number] = Budget(left_s, cpu_s)
+                            threads.submit(self._answer, task.number, task.query, engine, encoder)
+                except (EOFError, ConnectionError):  # nobody waits for answers any more
+                    for number in list(self._budgets):
+                        self._cancel(number)
 
     def _observe(self, modality: Modality, n_items: int) -> None:
         with self._lock:

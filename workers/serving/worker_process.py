@@ -54,6 +54,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
             self._timer.cancel()
 
     def _sweep(self) -> None:
+        exposition.beat()
         try:
             for duty in self._duties:
                 duty()

@@ -15,10 +15,10 @@ from search.api.errors import ForbiddenError
 from search.api.ports import FailedFile, Job, Jobs, Searches
 from search.api.uploads import Keeper, UploadFolder
 from search.api.uploads.folder import KEEPER, files_in
+from search.deadline import Deadline
 from search.errors import NotFoundError
 from search.filters import Filter, matches, may_match
 from search.filters.tree import METADATA
-from search.query.deadline import Deadline
 from search.query.query import Query
 from search.store.base import VectorStore
 from search.store.visible import outside

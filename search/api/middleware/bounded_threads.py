@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from encoder.system.stopping import stopped_by
+from search.deadline import Budget, Deadline
 from search.errors import OverloadedError, TimeLimitError
-from search.query.deadline import Budget, Deadline
 
 _OF_MACHINE = 1 / 3
 """The part of the machine's cores that one request may occupy for the whole time limit."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import product
@@ -27,6 +27,7 @@ import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
+from pymilvus import MilvusClient
 
 from encoder import MultiModalEncoder
 from search.api.access.auth import Access
@@ -38,6 +39,7 @@ from search.api.services import Services
 from search.mcp.server import mcp_server
 from search.types import AssetRow, IngestRequest
 from tests.integration.api.conftest import composed, served
+from tests.support.milvus_server import MilvusServer
 from workers.cli.mcp import _here
 from workers.jobs.local import LocalJobs
 from workers.pipeline.ingest_job import IngestJob
@@ -47,10 +49,10 @@ FOLDER = {"field": "path", "prefix": "HOME/anna/"}
 TAG = {"field": "tags", "contains": "anna"}
 SETUPS = {
     "folder, path": ("store", FOLDER),
-    "folder, tag": ("store", TAG),
-    "lite, path": ("store.db", FOLDER),
     "lite, tag": ("store.db", TAG),
+    "server, path": ("server", FOLDER),
 }
+ON = ["folder, path", "lite, tag", pytest.param("server, path", marks=pytest.mark.milvus)]
 VARYING = {"latency_ms", "created", "seconds", "request_id", "id", "meta"}
 """Names of times and of numbers of requests."""
 
@@ -90,13 +92,25 @@ def fill(home: Path) -> None:
     Image.new("RGB", (91, 60), "maroon").save(home / "bob" / "red.jpg")
 
 
+def database_of(server: MilvusServer, owners: Sequence[str]) -> str:
+    """A new database on a server."""
+    name = "keys_" + "_".join(owners)
+    with closing(MilvusClient(server.uri, dedicated=True)) as client:
+        client.create_database(name)
+    return f"{server.uri}/{name}"
+
+
 @contextmanager
 def opened(
-    where: Path, setup: tuple[str, Any], encoder: MultiModalEncoder, home: Path, *owners: str
+    where: Path,
+    store: str,
+    condition: Any,
+    encoder: MultiModalEncoder,
+    home: Path,
+    *owners: str,
 ) -> Iterator[Side]:
-    name, condition = setup
     within = json.loads(json.dumps(condition).replace("HOME", str(home)))
-    with composed(where / "data", encoder, STORE=str(where / name)) as (held, parts):
+    with composed(where / "data", encoder, STORE=store) as (held, parts):
         for owner in owners:
             job = IngestJob(encoder, parts.store, held.ingest_config)
             paths = [str(path) for path in sorted((home / owner).iterdir())]
@@ -109,23 +123,26 @@ def opened(
             yield Side(parts, ring, client, owner_token, token, anna.key_id)
 
 
-@pytest.fixture(scope="module", params=list(SETUPS))
+@pytest.fixture(scope="module", params=ON)
 def sides(
     request: pytest.FixtureRequest,
     encoder: MultiModalEncoder,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Side, Side]]:
     """The server with everything, and the one with what Anna may see."""
-    home, setup = tmp_path_factory.mktemp("home"), SETUPS[request.param]
+    home, (name, condition) = tmp_path_factory.mktemp("home"), SETUPS[request.param]
     fill(home)
+    sides = []
     with ExitStack() as stack:
-        whole, alone = (
-            stack.enter_context(
-                opened(tmp_path_factory.mktemp("server"), setup, encoder, home, *owners)
-            )
-            for owners in (("anna", "bob"), ("anna",))
-        )
-        if setup[1] == FOLDER:  # the file's content is Anna's, its place is not
+        for owners in (("anna", "bob"), ("anna",)):
+            where = tmp_path_factory.mktemp("where")
+            store = str(where / name)
+            if name == "server":
+                store = database_of(request.getfixturevalue("milvus_server"), owners)
+            side = opened(where, store, condition, encoder, home, *owners)
+            sides.append(stack.enter_context(side))
+        whole, alone = sides
+        if condition == FOLDER:  # the file's content is Anna's, its place is not
             copy = shutil.copy2(home / "anna" / "bread.txt", home / "bob" / "secret copy.txt")
             job = IngestJob(encoder, whole.parts.store)
             job.run([str(copy)])

@@ -16,8 +16,8 @@ import httpx
 from encoder.errors import AnymodalError
 from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
+from search.deadline import Deadline
 from search.errors import CancelledError, TimeLimitError
-from search.query.deadline import Deadline
 from search.query.query import Query
 from search.request_id import current_request_id, serving
 from search.types import SearchResult

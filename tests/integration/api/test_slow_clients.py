@@ -258,6 +258,17 @@ def test_in_the_middle_of_a_download(
         counted("get_content")
 
 
+def test_in_the_middle_of_the_first_of_three_downloads(
+    parts: Services, big_asset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sent without waiting for answers: the others are not begun."""
+    with logged(parts, caplog) as (client, counted):
+        connection = connect(client, 3 * request("GET", f"/v1/assets/{big_asset}/content"))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        hang_up(connection)
+        counted("get_content")
+
+
 def test_in_the_middle_of_events(
     parts: Services, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
