@@ -160,3 +160,30 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
     assert siblings
     rings = {"/".join(above): circle(graph) for above, graph in siblings.items()}
     assert {above: ring for above, ring in rings.items() if ring} == {}
+
+
+def unreleased(source: str) -> list[int]:
+    """The lines that take a lock by ``acquire`` in functions that release none in ``finally``."""
+    lines, tree = set[int](), ast.parse(source)
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    for function in functions:
+        last = [step for n in ast.walk(function) if isinstance(n, ast.Try) for step in n.finalbody]
+        if not any(calls_of(step, "release") for step in last):
+            lines |= {call.lineno for call in calls_of(function, "acquire")}
+    return sorted(lines)
+
+
+def calls_of(tree: ast.AST, name: str) -> list[ast.Call]:
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == name
+    ]
+
+
+def test_locks_are_released_whatever_happens() -> None:
+    assert unreleased("def f(lock):\n    lock.acquire()\n    lock.release()\n") == [2]
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    assert [(path, found) for path in paths if (found := unreleased(path.read_text()))] == []

@@ -1,9 +1,11 @@
 """The documentation is true: its Python runs, its commands exist, its links lead somewhere."""
 
 import doctest
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +14,6 @@ import click
 import pytest
 from PIL import Image
 
-from encoder import registry
 from tests.integration.test_serve import serving
 from workers.cli import anymodal
 from workers.config import variable_names
@@ -46,18 +47,41 @@ def test_doctests(name: str) -> None:
     assert ran.failed == 0
 
 
-EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in (*SERVED, CHINESE.name)]
+def sessions(page: Path) -> list[str]:
+    """The Python of a page: a block without an import at its start goes on with the last one."""
+    started: list[str] = []
+    for block in blocks(page, "python"):
+        if started and not block.startswith(("import ", "from ")):
+            started[-1] += block
+        else:
+            started.append(block)
+    return started
 
 
-@pytest.mark.parametrize("page", EXECUTED, ids=lambda p: p.name)
+SESSIONS = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    if page.name not in (*SERVED, CHINESE.name)
+    for number, code in enumerate(sessions(page), 1)
+]
+
+
+@pytest.mark.parametrize("code", SESSIONS)
 @pytest.mark.usefixtures("bundle_home", "multilingual_home")
-def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")  # as in a reader's environment
-    monkeypatch.setattr(registry, "_factories", {})  # what a page registers ends with the page
-    code = "\n".join(blocks(page, "python"))
-    exec(compile(code, str(page), "exec"), {"__name__": "__example__"})
-    assert code
+def test_python_examples_run_and_end(code: str, tmp_path: Path) -> None:
+    """Each as a reader runs it: in a process and a folder of its own, without our settings."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    del environment["ANYMODAL_ENCODER__MODEL"]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_chinese_readme_has_the_code_of_the_english_one() -> None:
