@@ -10,7 +10,7 @@ from typing import Any, ClassVar, get_origin
 from pydantic import BaseModel, ConfigDict
 
 from encoder.errors import InputError
-from encoder.system.environment import variables
+from encoder.system import environment
 
 
 class EnvironmentSettings(BaseModel):
@@ -30,9 +30,10 @@ class EnvironmentSettings(BaseModel):
     """What the names of its variables begin with."""
 
     def __init__(self, **values: Any) -> None:
-        texts = variables()
-        named = {field: texts.get(self.variable(field)) for field in self.settable()}
-        super().__init__(**{**self.unnamed(), **self.read(named), **values})
+        fields = {self.variable(field): field for field in self.settable()}
+        texts = environment.settings(fields)
+        named = {fields[name]: self._read(fields[name], texts[name]) for name in texts}
+        super().__init__(**{**self.unnamed(), **named, **values})
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -51,19 +52,14 @@ class EnvironmentSettings(BaseModel):
         return {}
 
     @classmethod
-    def read(cls, texts: Mapping[str, str | None]) -> dict[str, Any]:
-        """Values of fields from texts, in which tuples and mappings are JSON."""
-        values: dict[str, Any] = {}
-        for field, text in texts.items():
-            if text is None:
-                continue
-            is_json = get_origin(cls.model_fields[field].annotation) in (tuple, Mapping)
-            try:
-                values[field] = json.loads(text) if is_json else text
-            except ValueError:
-                raise InputError(
-                    cls.variable(field),
-                    got="a value that is not JSON",
-                    wanted='a list or an object: ["a", "b"]',
-                ) from None
-        return values
+    def _read(cls, field: str, text: str) -> Any:
+        """The value of a field from a text, in which tuples and mappings are JSON."""
+        is_json = get_origin(cls.model_fields[field].annotation) in (tuple, Mapping)
+        try:
+            return json.loads(text) if is_json else text
+        except ValueError:
+            raise InputError(
+                cls.variable(field),
+                got="a value that is not JSON",
+                wanted='a list or an object: ["a", "b"]',
+            ) from None

@@ -29,8 +29,7 @@ JSON. [`anymodal models use`](lanes.md) writes the models of new stores into `se
 folder.
 
 A process reads them once, at its start, into one frozen object, `workers.config.Settings`. The command
-warns of an `ANYMODAL_…` variable that nothing reads, and says what replaced one that was a setting. In
-Python, pass the classes below as `config=`; they also take their constants.
+warns of an `ANYMODAL_…` variable that nothing reads. In Python, pass the classes below as `config=`; they also take their constants.
 
 Models lie in `ANYMODAL_HOME` (by default in the user's cache), what a machine measures and builds in
 `ANYMODAL_CACHE` (the same), and the embedded store, uploads and keys in `ANYMODAL_DATA`. A container's

@@ -47,8 +47,6 @@ class IngestRequest:
     """The kinds of files to ingest; all others are counted as left out. Empty for all."""
     priority: str = "normal"
     """``interactive``, ``normal`` or ``bulk``, among the jobs on a broker."""
-    url_hosts: Sequence[str] | None = None
-    """Hosts whose URLs may be fetched, instead of those of the settings."""
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Files and folders that were seen to vanish, by a folder around them."""
     verify: bool = False

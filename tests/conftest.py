@@ -15,9 +15,9 @@ import pytest
 
 from encoder.models.bundle.declaration import Bundle, bundle_folder, read_bundle
 from encoder.prepare.bundle.fetch import fetch
+from encoder.system.environment import begin
 from encoder.types import TEXT
 from tests.support.milvus_server import MilvusServer
-from workers.environment import Options, begin
 
 # The small bundle, whatever the default is; processes that tests start see it too.
 os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"
@@ -208,9 +208,9 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
     """Each test reads the settings as a new process does; so do fixtures after this one."""
-    begin(Options())
+    begin({})
     yield
-    begin(Options())
+    begin({})
 
 
 @pytest.fixture(autouse=True)

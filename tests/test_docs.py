@@ -14,10 +14,10 @@ import click
 import pytest
 from PIL import Image
 
+from encoder.system.environment import READ_BY_NAME
 from tests.integration.test_serve import serving
 from workers.cli import anymodal
 from workers.config import variable_names
-from workers.environment import READ_BY_NAME
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")

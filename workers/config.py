@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -11,20 +11,16 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from encoder.config import EncoderConfig
 from encoder.errors import InputError
 from encoder.settings import EnvironmentSettings
+from encoder.system import environment
 from ingest.config import IngestConfig
 from search.api.config import ApiConfig
-from workers.environment import Options, options, secrets_folder
-
-S = TypeVar("S", bound=EnvironmentSettings)
 
 
 class Settings(EnvironmentSettings):
     """All settings of a process; each field is also ``ANYMODAL_<FIELD>``.
 
     Frozen. A process reads it once, where it begins, with the options of the command line before
-    the environment (`current_settings`). What neither names is read from the file
-    ``anymodal_<field>`` in ``ANYMODAL_SECRETS`` (``/run/secrets``, where containers find them), so
-    that a password need not stand in the environment.
+    the environment and secret files (`encoder.system.environment.settings`).
     """
 
     PREFIX = "ANYMODAL_"
@@ -116,13 +112,9 @@ class Settings(EnvironmentSettings):
             return store
         return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
 
-    @classmethod
-    def unnamed(cls) -> dict[str, Any]:
-        """What the secret files hold at this moment."""
-        files = {field: secrets_folder() / f"anymodal_{field}" for field in cls.settable()}
-        return cls.read(
-            {f: file.read_text().strip() for f, file in files.items() if file.is_file()}
-        )
+
+_begun: Mapping[str, str] | None = None
+_settings: Settings
 
 
 def current_settings() -> Settings:
@@ -134,58 +126,33 @@ def current_settings() -> Settings:
     Raises:
         InputError: a variable, an option or a secret file has a value that its setting cannot take.
     """
-    return _settings_with(options())
-
-
-@lru_cache(maxsize=1)
-def _settings_with(given_options: Options) -> Settings:
-    model: dict[str, Any] = {"model": given_options.model} if given_options.model else {}
-    hosts: dict[str, Any] = (
-        {"url_hosts": given_options.url_hosts} if given_options.url_hosts is not None else {}
-    )
-    values: dict[str, Any] = {
-        "store": given_options.store,
-        "broker": given_options.broker,
-        "log_format": given_options.log_format,
-        "metrics_port": given_options.metrics_port,
-        "metrics_host": given_options.metrics_host,
-        "encoder": _read(EncoderConfig, model),
-        "ingest": _read(IngestConfig, hosts),
-        "api": _read(ApiConfig, {}),
-    }
-    return _read(Settings, {name: value for name, value in values.items() if value is not None})
-
-
-def _read(settings: type[S], values: dict[str, Any]) -> S:
-    try:
-        return settings(**values)
-    except ValidationError as error:
-        raise _refused(settings, error) from None
+    global _begun, _settings
+    if _begun is not environment.options():
+        try:
+            _settings = Settings()
+        except ValidationError as error:
+            owner = next(settings for settings in _CLASSES if settings.__name__ == error.title)
+            raise _refused(owner, error) from None
+        _begun = environment.options()
+    return _settings
 
 
 _CLASSES: tuple[type[EnvironmentSettings], ...] = (Settings, EncoderConfig, IngestConfig, ApiConfig)
-
-FORMER_VARIABLES = {
-    "ANYMODAL_STORE__CANDIDATES": "A search of a server's index looks at 200 candidates at least.",
-    "ANYMODAL_BATCH_SEGMENTS": "64 segments are encoded together.",
-    "ANYMODAL_JOB_TTL_S": "Jobs are kept for seven days after their last change.",
-}
-"""Variables that were settings, and what holds instead."""
 
 
 def variable_names() -> list[str]:
     return [settings.variable(field) for settings in _CLASSES for field in settings.settable()]
 
 
-def what_holds_instead(variable: str) -> str | None:
-    """What is true since a variable is no longer a setting; None if it never was one."""
+def constant(variable: str) -> str | None:
+    """What is said of a variable that would set a constant; None if it would set none."""
     for settings in _CLASSES:
         for name in set(settings.model_fields) - set(settings.settable()):
             if settings.variable(name) == variable:
                 default = settings.model_fields[name].default
                 owner = settings.__name__
                 return f"It is always {default}; in Python, pass {owner}({name}=…)."
-    return FORMER_VARIABLES.get(variable)
+    return None
 
 
 def _refused(settings: type[EnvironmentSettings], error: ValidationError) -> InputError:

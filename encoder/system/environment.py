@@ -1,13 +1,14 @@
-"""The environment variables of this process. Nothing else reads them, and no setting is written.
+"""The variables of this process: options of its command go before the environment.
 
-A process reads its settings once, where it begins (`workers.config`); what it starts gets them as
-arguments or in an environment of its own (`encoder.system.children`).
+Nothing else reads the environment, and no setting is written to it. A process reads its settings
+once, where it begins (`workers.config`); what it starts gets them as arguments or in an environment
+of its own (`encoder.system.children`), which holds the options too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,14 +30,49 @@ They are read by code that takes no arguments, in this process or in one that a 
 """
 
 
+READ_BY_NAME = frozenset(
+    f"ANYMODAL_{name}"
+    for name in "CACHE DATA DEBUG ENCODER__MODEL HEALTH_URL HOME KEY SECRETS STORE".split()
+)
+"""The variables that are read without `workers.config`, which takes half a second to import."""
+
+_options: Mapping[str, str] = {}
+
+
+def begin(options: Mapping[str, str]) -> None:
+    """Begin a process, or a command in one: these variables go before the environment's."""
+    global _options
+    _options = options
+
+
+def options() -> Mapping[str, str]:
+    """What `begin` was given last."""
+    return _options
+
+
 def variable(name: str) -> str | None:
     """The value of a variable; None where it is unset or empty."""
-    return os.environ.get(name) or None
+    return variables().get(name) or None
 
 
 def variables() -> dict[str, str]:
     """A copy of all of them."""
-    return dict(os.environ)
+    return {**os.environ, **_options}
+
+
+def settings(names: Iterable[str]) -> dict[str, str]:
+    """The texts of those settings that are set.
+
+    What no option or variable names is read from the file ``anymodal_<field>`` in
+    ``ANYMODAL_SECRETS`` (``/run/secrets``, where containers find them), so that a password need not
+    stand in the environment.
+    """
+    texts = variables()
+    secrets = Path(texts.get("ANYMODAL_SECRETS") or "/run/secrets")
+    for name in names:
+        if name not in texts and (file := secrets / name.lower()).is_file():
+            texts[name] = file.read_text().strip()
+    return {name: texts[name] for name in names if name in texts}
 
 
 def data_folder() -> Path:

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 
 from encoder.errors import AnymodalError, InputError
 from encoder.space import Calibration
+from encoder.system.environment import begin
 from encoder.types import TEXT, Item
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
@@ -34,7 +35,6 @@ from search.store.space_record import SearchedSpace
 from search.store.stored_spaces import space_record
 from tests.faults import tiny_worker
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.library.check import checked
 from workers.library.portable import Manifest, export_store, import_store, open_export
 from workers.library.reindex import ReindexPlan, move
@@ -296,7 +296,7 @@ class Acts:
 
 
 def main(folder: str) -> None:
-    begin(Options())
+    begin({})
     tiny_worker.load_by(tiny_worker.named_encoder)
     tiny_worker.SECONDS_PER_ITEM = 0.002
     held = Resources(current_settings())

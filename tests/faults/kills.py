@@ -28,6 +28,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from encoder.system.environment import begin
 from search.lexical.index import WordIndex
 from search.store.folder import store as folder_store
 from search.store.folder import vector_files
@@ -43,7 +44,6 @@ from tests.support.milvus_server import MilvusServer
 from workers.cli import anymodal
 from workers.cli.ingest import ingest as ingest_command
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.serving.resources import Resources
 
 _MODELS = ("bundle:english", "bundle:multilingual")
@@ -312,7 +312,7 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
             setattr(owner, name, changing(getattr(owner, name)))
         tiny_worker.load_by(named_encoder)
         tiny_worker.SECONDS_PER_ITEM = 0.002
-        begin(Options())
+        begin({})
         work()
         ours = [name for name in sys.modules if name.partition(".")[0] in _WARM]
         os.write(pipe, json.dumps([n_changes, ours]).encode())

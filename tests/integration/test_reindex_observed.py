@@ -13,6 +13,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from encoder.errors import InputError
+from encoder.system.environment import begin
 from encoder.types import QUERY, TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError, StoreError
@@ -22,7 +23,6 @@ from search.store.stored_spaces import drop_former, space_record
 from tests.contract.rows import stored_spaces
 from tests.integration.conftest import ANYMODAL
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.ingest_job import IngestJob
 from workers.serving.resources import Resources
@@ -34,7 +34,7 @@ STORES = ["folder", pytest.param("milvus_server", marks=pytest.mark.milvus)]
 
 def process() -> closing[Resources]:
     """The resources of a new process that names no model."""
-    begin(Options())
+    begin({})
     return closing(Resources(current_settings()))
 
 

@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from encoder.errors import ModelError, ModelUnavailableError
+from encoder.system.environment import begin
 from encoder.types import QUERY, TEXT, Item
 from search import Query, SearchEngine
 from tests.support import tiny_models as tiny
 from tests.support.embedding_server import EmbeddingServer, embedding_server, refuse
 from workers.cli import anymodal
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.pipeline import retry
 from workers.serving.resources import Resources
 
@@ -98,7 +98,7 @@ def test_an_export_knows_the_model(server: EmbeddingServer, notes: Path, tmp_pat
 def resources(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resources]:
     """On a store in memory."""
     monkeypatch.setenv("ANYMODAL_STORE", "memory:")
-    begin(Options())
+    begin({})
     with closing(Resources(current_settings())) as resources:
         yield resources
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from encoder.system import environment
+from encoder.system import children, environment
+from encoder.system.environment import begin
 from scripts.settings_table import page
 from tests.support.milvus_server import free_port
 from workers.config import Settings, current_settings
-from workers.environment import Options, begin, child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("encoder", "ingest", "search", "workers")
@@ -45,12 +45,11 @@ def test_options_go_before_variables_for_the_life_of_a_process(
     monkeypatch.setenv("ANYMODAL_STORE", "/of/the/variable")
     monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:multilingual")
     monkeypatch.setenv("ANYMODAL_API__PORT", "9000")
-    begin(Options(model="bundle:english", url_hosts=["example.org"]))
+    begin({"ANYMODAL_ENCODER__MODEL": "bundle:english", "ANYMODAL_API__PORT": "9001"})
     settings = current_settings()
     assert settings.store == "/of/the/variable"
     assert settings.encoder.model == "bundle:english"
-    assert settings.ingest.url_hosts == ("example.org",)
-    assert settings.api.port == 9000
+    assert settings.api.port == 9001
     monkeypatch.setenv("ANYMODAL_STORE", "/another")
     assert current_settings() is settings
     with pytest.raises(ValueError, match="frozen"):
@@ -59,15 +58,13 @@ def test_options_go_before_variables_for_the_life_of_a_process(
 
 def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
     begin(
-        Options(
-            store=str(tmp_path / "stored"),
-            broker="redis://host:6379/0",
-            model="bundle:multilingual",
-            url_hosts=["example.org"],
-            log_format="json",
-            metrics_port=9100,
-            metrics_host="0.0.0.0",
-        )
+        {
+            "ANYMODAL_STORE": str(tmp_path / "stored"),
+            "ANYMODAL_BROKER": "redis://host:6379/0",
+            "ANYMODAL_ENCODER__MODEL": "bundle:multilingual",
+            "ANYMODAL_INGEST__URL_HOSTS": '["example.org"]',
+            "ANYMODAL_METRICS_PORT": "9100",
+        }
     )
     secret = "{'ingest': {'storage_options'}}"  # written as asterisks
     program = (
@@ -76,7 +73,7 @@ def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
     )
     told = subprocess.run(
         [sys.executable, "-c", program],
-        env=child_environment(),
+        env=children.environment(),
         check=True,
         capture_output=True,
         text=True,

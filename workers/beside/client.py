@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from encoder.system.environment import settings, variable
 from workers.beside.place import short_name, socket_path
-from workers.environment import model_setting, store_setting
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,7 +31,7 @@ def search(terms: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> di
     Raises:
         ServerError: it refused, and holds a store that no other process can open.
     """
-    path = socket_path(store_setting())
+    path = socket_path(_store_uri())
     if path is None or not path.exists():
         return None
     with short_name(path) as name:
@@ -46,7 +46,7 @@ def _asked(
     from search.client import Anymodal, ServerError, UnreachableError
     from search.store.open import admits_others
 
-    model = model_setting()
+    model = variable("ANYMODAL_ENCODER__MODEL")
     try:
         with Anymodal("http://localhost", retries=0, transport=_own_server(name)) as client:
             if model and model != (served_model := client.info().model):
@@ -58,9 +58,14 @@ def _asked(
     except (OSError, UnicodeError, UnreachableError):  # a file that cannot be read, or its name
         return None
     except ServerError:
-        if admits_others(store_setting()):
+        if admits_others(_store_uri()):
             return None
         raise
+
+
+def _store_uri() -> str | None:
+    """`workers.config.Settings.store` without the login."""
+    return settings(["ANYMODAL_STORE"]).get("ANYMODAL_STORE")
 
 
 def _own_server(name: str) -> httpx2.BaseTransport:

@@ -101,7 +101,6 @@ def ingest(
     from ingest.kinds.registry import check_names
     from search.types import IngestRequest
     from workers.config import current_settings
-    from workers.environment import url_hosts_setting
 
     check_names(kinds)
     request = IngestRequest(
@@ -110,7 +109,6 @@ def ingest(
         "all" if prune == "all" else bool(prune),
         kinds,
         priority,
-        url_hosts_setting(),
         verify=verify,
     )
     settings = current_settings()
@@ -202,7 +200,7 @@ def ingest_here(
     from workers.pipeline.files import count_files
 
     total(count_files(request.paths))
-    resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
+    resources.pipeline().fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:

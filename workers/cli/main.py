@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from encoder.system.environment import set_for_library, variable, variables
-from workers.environment import READ_BY_NAME
+from encoder.system.environment import READ_BY_NAME, set_for_library, variable, variables
 
 if TYPE_CHECKING:
     from encoder.errors import AnymodalError
@@ -173,12 +172,12 @@ def unread_variables() -> Iterator[str]:
         return
     from difflib import get_close_matches
 
-    from workers.config import variable_names, what_holds_instead
+    from workers.config import constant, variable_names
 
     readable = {*variable_names(), *READ_BY_NAME}
     for name in sorted(names - readable):
-        if instead := what_holds_instead(name):
-            yield f"The variable {name} is no longer a setting. {instead}"
+        if value := constant(name):
+            yield f"The variable {name} is not a setting of anymodal. {value}"
             continue
         nearest = get_close_matches(name, sorted(readable), n=1, cutoff=0.75)
         hint = f"Did you mean {nearest[0]}?" if nearest else "See docs/settings.md."

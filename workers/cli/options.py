@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 
+from encoder.system.environment import begin
 from workers.cli.output import JSON
-from workers.environment import Options, begin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,8 +104,12 @@ _SETTINGS = {
 }
 
 
+_VARIABLES = {"model": "ENCODER__MODEL", "url_hosts": "INGEST__URL_HOSTS"}
+"""Of options whose setting has another name."""
+
+
 def settings_options(*names: str) -> Callable[[F], F]:
-    """Options by their names in `workers.environment.Options`, with which the command begins.
+    """Options that go before the settings' variables, with which the command begins.
 
     The command itself does not get them. All files that this process and its children make from
     then on are private to their user.
@@ -116,8 +121,16 @@ def settings_options(*names: str) -> Callable[[F], F]:
             from encoder.system.private import keep_private
 
             keep_private()
-            chosen = {name: arguments.pop(name) for name in names}
-            begin(Options(**{name: value for name, value in chosen.items() if value != ()}))
+            chosen = {_VARIABLES.get(name, name): arguments.pop(name) for name in names}
+            begin(
+                {
+                    f"ANYMODAL_{name.upper()}": json.dumps(value)
+                    if isinstance(value, tuple)
+                    else str(value)
+                    for name, value in chosen.items()
+                    if value not in (None, ())
+                }
+            )
             return command(*context, **arguments)
 
         for name in reversed(names):

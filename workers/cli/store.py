@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import RenderableType
 
+from encoder.system.environment import begin, options
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import marked, progress, show, table
 from workers.cli.running import opened
-from workers.environment import begin, options
 
 if TYPE_CHECKING:
     from workers.library.portable import Imported
@@ -101,7 +100,7 @@ def import_store(folder: Path) -> None:
     from workers.pipeline.calibration import alone_here, calibrate_if_due
 
     manifest = open_export(folder)
-    begin(replace(options(), model=manifest.model))
+    begin({**options(), "ANYMODAL_ENCODER__MODEL": manifest.model})
 
     with opened() as resources, progress("Importing", "assets") as bar:
         encoder, vector_store = resources.encoder(), resources.store()

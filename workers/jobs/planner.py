@@ -18,7 +18,6 @@ from encoder.system import children
 from ingest.errors import EmptiedFolderError, IgnoreFileError, ListingError, RefusedLinkError
 from search.api.ports import Job
 from workers.config import Settings, current_settings
-from workers.environment import child_environment
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import publish
 from workers.jobs.leases import repeating
@@ -241,7 +240,7 @@ def start_planner(
     """
     return subprocess.Popen(
         children.python("workers.jobs.planner", job_id),
-        env=child_environment(),
+        env=children.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,

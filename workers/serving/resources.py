@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -227,22 +227,16 @@ class Resources:
 
         return JobBoard.of(self.settings, patience_s=0.0)
 
-    def pipeline(self, url_hosts: Sequence[str] | None = None) -> IngestPipeline:
-        """The pipeline over this encoder and store, as the settings say.
-
-        Args:
-            url_hosts: hosts whose URLs are fetched, instead of those of the settings.
-        """
+    def pipeline(self) -> IngestPipeline:
+        """The pipeline over this encoder and store, as the settings say."""
         from workers.pipeline.ingest_pipeline import IngestPipeline
         from workers.pipeline.roots import Roots
 
         settings = self.settings
-        hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}
-        chosen = {"kinds": settings.ingest.kinds}
         return IngestPipeline(
             self.encoder(),
             self.store(),
-            self.ingest_config.model_copy(update={**hosts, **chosen}),
+            self.ingest_config.model_copy(update={"kinds": settings.ingest.kinds}),
             decode_threads=settings.decode_threads,
             transcripts=settings.transcripts,
             read_pictures=settings.read_pictures,

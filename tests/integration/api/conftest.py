@@ -17,6 +17,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.prepare.reranker import open_reranker
+from encoder.system.environment import begin
 from search.api.access.auth import Access
 from search.api.access.keys import KeyRing
 from search.api.app import create_app
@@ -24,7 +25,6 @@ from search.api.server import listening_socket, server_for
 from search.api.services import Services
 from tests.support import overlap_reranker
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob
 from workers.serving.composition import services
 from workers.serving.resources import Resources
@@ -57,7 +57,7 @@ def composed(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"STORE": "memory:", "DATA": str(data), **settings}.items():
             patch.setenv(f"ANYMODAL_{name}", value)
-        begin(Options())
+        begin({})
         held = Resources(current_settings())
         held._encoder = encoder
         with services(held) as made:
@@ -74,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encoder(bundle_home: Path) -> MultiModalEncoder:
     """The one of all servers."""
     assert bundle_home.is_dir()
-    begin(Options())
+    begin({})
     return Resources(current_settings()).encoder()
 
 

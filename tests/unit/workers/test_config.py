@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError, ModelError
+from encoder.system.environment import READ_BY_NAME, begin
 from workers.cli.bundle import bundle
 from workers.cli.ingest import read_labels
 from workers.cli.main import unread_variables
-from workers.config import FORMER_VARIABLES, Settings, current_settings, variable_names
-from workers.environment import READ_BY_NAME, Options, begin
+from workers.config import Settings, current_settings, variable_names
 from workers.jobs.broker import BrokerError, check_broker
 from workers.serving.resources import Resources
 
@@ -108,7 +108,7 @@ def test_a_value_that_is_no_use_is_named_without_its_secret(
     variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    begin(Options(log_format=None))
+    begin({})
     with pytest.raises(InputError) as caught:
         current_settings()
     assert caught.value.argument == variable
@@ -124,7 +124,6 @@ def test_a_value_that_is_no_use_is_named_without_its_secret(
         ("ANYMODAL_N_THREADS", "ANYMODAL_"),
         ("ANYMODAL_QUITE_ANOTHER", "settings.md"),
         ("ANYMODAL_INGEST__MAX_FRAMES", "pass IngestConfig(max_frames=…)"),
-        ("ANYMODAL_JOB_TTL_S", "seven days"),
     ],
 )
 def test_a_variable_that_nothing_reads_is_said(
@@ -145,7 +144,7 @@ def test_every_variable_that_the_code_reads_is_known() -> None:
         for path in (Path(__file__).parents[3] / package).rglob("*.py"):
             read |= set(re.findall(r'"(ANYMODAL_[A-Z_]*[A-Z])"', path.read_text()))
     assert {"ANYMODAL_HOME", "ANYMODAL_KEY"} <= read
-    assert read <= {*variable_names(), *READ_BY_NAME, *FORMER_VARIABLES}
+    assert read <= {*variable_names(), *READ_BY_NAME}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

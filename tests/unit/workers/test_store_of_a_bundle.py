@@ -9,12 +9,12 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.models.bundle.model import describe
+from encoder.system.environment import begin
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
 from tests.contract.rows import stored_spaces
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob
 from workers.serving.resources import Resources
 
@@ -37,7 +37,7 @@ def store(bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with resources() as held:
         assert IngestJob(held.encoder(), held.store()).run([str(note)]).ingested == 1
     monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
-    begin(Options())  # another process, which has yet to read its settings
+    begin({})  # another process, which has yet to read its settings
     return uri
 
 
