@@ -23,17 +23,18 @@ from workers.config import Settings
 _HEAD = """\
 # Settings
 
-Set anymodal by options of the command line, by these variables, or by files named `anymodal_<field>`
-in `ANYMODAL_SECRETS` (`/run/secrets`); the first that sets a value holds. Write lists and objects as
-JSON. [`anymodal models use`](lanes.md) writes the models of new stores into `settings.toml` in the data
-folder.
+Set anymodal by options of the command line, by these variables, or by files named
+`anymodal_<field>` in `ANYMODAL_SECRETS` (`/run/secrets`); the first that sets a value holds. Write
+lists and objects as JSON. [`anymodal models use`](lanes.md) writes the models of new stores into
+`settings.toml` in the data folder.
 
-A process reads them once, at its start, into one frozen object, `workers.config.Settings`. The command
-warns of an `ANYMODAL_…` variable that nothing reads. In Python, pass the classes below as `config=`; they also take their constants.
+A process reads them once, at its start, into one frozen object, `workers.config.Settings`. The
+command warns of an `ANYMODAL_…` variable that nothing reads. In Python, pass the classes below as
+`config=`; they also take their constants.
 
-Models lie in `ANYMODAL_HOME` (by default in the user's cache), what a machine measures and builds in
-`ANYMODAL_CACHE` (the same), and the embedded store, uploads and keys in `ANYMODAL_DATA`. A container's
-health check asks `ANYMODAL_HEALTH_URL`; `ANYMODAL_DEBUG=1` prints tracebacks.
+Models lie in `ANYMODAL_HOME` (by default in the user's cache), what a machine measures and builds
+in `ANYMODAL_CACHE` (the same), and the embedded store, uploads and keys in `ANYMODAL_DATA`. A
+container's health check asks `ANYMODAL_HEALTH_URL`; `ANYMODAL_DEBUG=1` prints tracebacks.
 """
 
 _PARTS: tuple[tuple[str, type[EnvironmentSettings]], ...] = (
