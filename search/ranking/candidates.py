@@ -12,19 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from typing import ParamSpec, TypeVar
 
 from encoder.types import Modality
-from search.filters import Compare, Operator, Or
 from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.query.word_search import FoundByWords
 from search.ranking.evident import EvidentSegments
 from search.ranking.fusion import (
     LEAST_PART,
-    PRIOR,
     RankedSegment,
     rank,
     with_all_of_identical,
@@ -33,12 +31,12 @@ from search.ranking.fusion import (
     words_gain,
 )
 from search.ranking.grouping import first_of_each
+from search.ranking.named_kind import NamedKind
 from search.ranking.pools import Pool, Pools
 from search.ranking.request import Request
 from search.ranking.segments import FoundSegments, SegmentSearch, lowest
 from search.store.base import VectorStore
 from search.types import ScoredSegment
-from search.understanding.evidence import both
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,13 +59,10 @@ class Seen:
         ranked: all candidates, best first.
         horizon: by modality, the score that no unseen segment exceeds, whatever is added to it; a
             modality that was seen completely has none.
-        looked_up: by modality, the score below which some have not got what their kind of file is
-            worth; they would not reach it with that either.
     """
 
     ranked: list[RankedSegment]
     horizon: Mapping[Modality, float]
-    looked_up: Mapping[Modality, float]
 
 
 class Finder:
@@ -88,14 +83,12 @@ class Finder:
         self._executor = None if store.in_process and self._query.filter is None else executor
         self._segments = SegmentSearch(request, store, self._executor)
         self.pools = Pools(request, store, self._executor)
+        self._kind = NamedKind(request, store, self._executor, self.pools)
         self._evidence = EvidentSegments(request, store, self._executor)
         self._evident: Mapping[str, RankedSegment] = {}
         self.n_seen: dict[Modality, int] = {}
         """How many segments of each modality were looked at."""
         self._parts: Mapping[str, float] = {}
-        self._prior = 0.0
-        self._of_kind: dict[str, RankedSegment] = {}
-        self._kind_bounds: dict[Modality, float] = {}
         self._named: Mapping[str, RankedSegment] = {}
 
     def find(self) -> list[Pool]:
@@ -163,37 +156,13 @@ class Finder:
         return True
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
-        """Search vectors and words at once; the stage ``lexical`` is the extra time for words.
-
-        Where unseen files of the kind that the query names could be better, the best of these are
-        searched too, which takes less than to search so much deeper in all.
-        """
+        """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
         words = self._request.words.look(asset_ids)
         with self._stage("search"):
             segments_found = self._segments.best(n, asset_ids)
-        words_found = self._found_by(words)
-        candidates_seen, pools = self._pooled(segments_found, words_found, n)
-        is_enough = self._are_full(pools, candidates_seen.horizon)
-        if self._prior and asset_ids is None and not is_enough:
-            self._look_up_kind(n)
-            candidates_seen, pools = self._pooled(segments_found, words_found, n)
-        return candidates_seen, pools
-
-    def _look_up_kind(self, n: int) -> None:
-        """Find the best segments of the kind of file that the query names."""
-        kind = Or(tuple(Compare("media_type", Operator.PREFIX, m) for m in self._plan.media_types))
-        query = replace(self._query, filter=both(self._query.filter, kind))
-        request = replace(self._request, query=query)
-        search = SegmentSearch(request, self._store, self._executor)
-        with self._stage("search"):
-            nearest = search.nearest(self._plan.modalities, n, None)
-        for modality, segments in nearest.items():
-            scored = self._request.scored(modality, segments)
-            self._kind_bounds[modality] = lowest(scored) if len(segments) >= n else -inf
-            self._of_kind.update(
-                (candidate.segment.segment_id, candidate._replace(dense_rank=None))
-                for candidate in scored
-            )
+            if asset_ids is None:
+                self._kind.find(n)
+        return self._pooled(segments_found, self._found_by(words), n)
 
     def _found_by(self, words: Future[FoundByWords] | None) -> FoundByWords:
         with self._stage("lexical") if words else nullcontext():
@@ -208,127 +177,66 @@ class Finder:
         """Fuse and fetch."""
         with self._stage("fuse"):
             candidates_seen = self._fused(segments_found, words, n)
-        pools = self.pools.of(candidates_seen.ranked)
-        if not self._are_full(pools, candidates_seen.looked_up):
-            with self._stage("fuse"):
-                candidates_seen = self._fused(segments_found, words, n, looks_up_all=True)
-            pools = self.pools.of(candidates_seen.ranked)
-        return candidates_seen, pools
+        return candidates_seen, self.pools.of(candidates_seen.ranked)
 
-    def _fused(
-        self,
-        segments_found: FoundSegments,
-        words: FoundByWords,
-        n: int | None,
-        looks_up_all: bool = False,
-    ) -> Seen:
+    def _fused(self, segments_found: FoundSegments, words: FoundByWords, n: int | None) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete."""
         scored: dict[str, RankedSegment] = {}
-        horizon: dict[Modality, float] = dict(segments_found.bounds)
+        bounds: dict[Modality, float] = dict(segments_found.bounds)
         for modality, segments in segments_found.segments.items():
             self.n_seen[modality] = len(segments)
-            of_kind = self._request.scored(modality, segments)
+            of_modality = self._request.scored(modality, segments)
             if n is not None and len(segments) >= n:
-                horizon.setdefault(modality, lowest(of_kind))
-            scored.update((candidate.segment.segment_id, candidate) for candidate in of_kind)
-        candidates = [*{**self._evident, **self._named, **self._of_kind, **scored}.values()]
-        if self._evident:
-            candidates = self._evidence.added(candidates)
-        ranked = rank(with_words(candidates, words.matches))
-        bounds, looked_up = dict(horizon), dict[Modality, float]()
-        if self._plan.media_types:
-            self._prior = PRIOR
-            if not looks_up_all:
-                ranked = self._with_prior(ranked, self._least(ranked))
-                seems_rare = not any(candidate.prior for candidate in ranked)
-                if seems_rare and n is not None and not self._kind_bounds:
-                    self._look_up_kind(n)
-                    if self._of_kind:
-                        return self._fused(segments_found, words, n)
-                looked_up = self._least(ranked)
-            least = {modality: score - self._prior for modality, score in looked_up.items()}
-            ranked = self._with_prior(ranked, least)
-            horizon = {m: max(b, self._of_kind_below(m, b)) for m, b in bounds.items()}
+                bounds.setdefault(modality, lowest(of_modality))
+            scored.update((candidate.segment.segment_id, candidate) for candidate in of_modality)
+        candidates = [*{**self._evident, **self._named, **self._kind.candidates, **scored}.values()]
+        candidates = with_words(self._evidence.added(candidates), words.matches)
+        horizon = {m: self._kind.reach(m, bound) for m, bound in bounds.items()}
         if words.segments:
-            ranked = self._with_only_words(ranked, words, bounds, horizon)
+            candidates += self._only_by_words(rank(candidates), words, bounds, horizon)
+        least = self._least(rank(candidates))
+        ranked = rank(self._kind.added(candidates, least, self._parts))
         if self._named:
             ranked = rank(with_names(ranked, self._parts))
-        return Seen(with_all_of_identical(ranked), horizon, looked_up)
+        return Seen(with_all_of_identical(ranked), horizon)
 
-    def _with_prior(
-        self, ranked: Sequence[RankedSegment], least: Mapping[Modality, float]
-    ) -> list[RankedSegment]:
-        """Add what the kind of file is worth to what scores at least so much, or has a name."""
-        asset_ids = {
-            candidate.segment.asset_id
-            for candidate in ranked
-            if candidate.score >= least.get(candidate.segment.modality, -inf)
-            or candidate.segment.asset_id in self._parts
-        }
-        if self._kind_bounds and max(self._kind_bounds.values()) == -inf:  # all of it was found
-            asset_ids &= {candidate.segment.asset_id for candidate in self._of_kind.values()}
-        asset_ids = self.pools.of_media_types(asset_ids, self._plan.media_types)
-        return rank(
-            candidate._replace(prior=self._prior)
-            if candidate.segment.asset_id in asset_ids
-            else candidate
-            for candidate in ranked
-        )
-
-    def _of_kind_below(self, modality: Modality, bound: float) -> float:
-        """The score that no unseen segment of the kind of file exceeds, if others have a bound."""
-        return min(bound, self._kind_bounds.get(modality, inf)) + self._prior
-
-    def _with_only_words(
+    def _only_by_words(
         self,
-        ranked: list[RankedSegment],
+        ranked: Sequence[RankedSegment],
         words: FoundByWords,
         bounds: Mapping[Modality, float],
         horizon: dict[Modality, float],
     ) -> list[RankedSegment]:
-        """All that was found, best first, with segments that only words found.
+        """Segments that only words found, of those that could be in a pool.
 
-        Those that could be in a pool are scored by their vectors, since all that is known of these
-        is that they score no higher than the bounds of their modalities. The horizon rises to what
-        the others could reach.
+        These are scored by their vectors, since all that is known of them is that they score no
+        higher than the bounds of their modalities. The horizon rises to what others could reach.
         """
         least = self._least(ranked)
         seen_ids = {candidate.segment.segment_id for candidate in ranked}
-        promising, doubtful = list[ScoredSegment](), list[tuple[ScoredSegment, float]]()
+        promising = list[ScoredSegment]()
         for word in words.segments:
             modality = word.modality
             if word.segment_id in seen_ids or modality not in least:
                 continue
-            below = bounds.get(modality, inf)
             gain = words_gain(words.matches[word.segment_id].share)
-            of_kind = self._of_kind_below(modality, below) if self._prior else below
-            if below + gain >= least[modality]:
-                promising.append(word)
-            elif of_kind + gain >= least[modality]:
-                doubtful.append((word, below + gain))
-            else:
-                horizon[modality] = max(horizon[modality], below + gain, of_kind + gain)
-        named_kind = self.pools.of_media_types(
-            {word.asset_id for word, _ in doubtful}, self._plan.media_types
-        )
-        for word, bound in doubtful:
-            if word.asset_id in named_kind:
+            reach = self._kind.reach(modality, bounds.get(modality, inf)) + gain
+            if reach >= least[modality]:
                 promising.append(word)
             else:
-                horizon[word.modality] = max(horizon[word.modality], bound)
+                horizon[modality] = max(horizon[modality], reach)
         if not promising:
-            return ranked
+            return []
         with self._stage("search"):
             segments = self._segments.with_cosines(promising)
-        for modality in {segment.modality for segment in segments}:
-            scored = self._request.scored(
+        scored = [
+            candidate._replace(dense_rank=None)
+            for modality in {segment.modality for segment in segments}
+            for candidate in self._request.scored(
                 modality, [segment for segment in segments if segment.modality == modality]
             )
-            scored = self._evidence.added(scored)
-            unranked = [candidate._replace(dense_rank=None) for candidate in scored]
-            found = with_words(unranked, words.matches)
-            ranked += self._with_prior(found, {}) if self._prior else found
-        return rank(ranked)
+        ]
+        return with_words(self._evidence.added(scored), words.matches)
 
     def _least(self, ranked: Sequence[RankedSegment]) -> dict[Modality, float]:
         """By modality, the score that a segment needs to be in a pool, as far as is known."""
