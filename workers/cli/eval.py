@@ -110,7 +110,7 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
             if pair := pairs_of[subject["name"]].get((query, target)):
                 figures = [_interval(pair[name]) for name in _NAMES]
                 gain = _interval(pair["gain"], "+.3f") if pair["gain"] else ""
-                rows.append((marked(subject["name"]), *figures, gain, f"{subject['cpu_s']:.1f}"))
+                rows.append((subject["name"], *figures, gain, f"{subject['cpu_s']:.1f}"))
                 title = f"{pair['n_queries']} queries, {pair['n_candidates']} candidates"
         headings = ("", *_NAMES.values(), "gain", "CPU-s")
         yield table(headings, rows, f"{query} → {target}: {title}")

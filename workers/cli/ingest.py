@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from threading import Event
 from time import perf_counter
@@ -16,14 +16,13 @@ import click
 from encoder.errors import DiskError, InputError
 from encoder.system.signals import on_signals
 from workers.cli.options import PathOrUrl, json_option, settings_options
-from workers.cli.output import progress_bar, report_lines, show
+from workers.cli.output import progress, report_lines, show
 from workers.cli.running import opened
 
 if TYPE_CHECKING:
     from search.types import IngestRequest, Labels
     from workers.config import Settings
     from workers.pipeline.reports import IngestReport
-    from workers.serving.resources import Resources
 
 
 _OLD = "old"
@@ -104,7 +103,7 @@ def ingest(
 
     check_names(kinds)
     request = IngestRequest(
-        absolute_paths(paths),
+        paths,
         read_labels(tags, metadata),
         "all" if prune == "all" else bool(prune),
         kinds,
@@ -169,38 +168,18 @@ def _leave(
 
 
 def _run(request: IngestRequest, report: IngestReport, stop: Event) -> None:
-    with progress_bar() as bar:
-        task = bar.add_task("ingest", total=None, note="")
+    from workers.pipeline.files import count_files
+
+    with progress("ingest") as tell:
+        n_files = count_files(request.paths)
 
         def take(shard: IngestReport) -> None:
             report.add(shard)
             note = f"{len(report.failures)} set aside" if report.failures else ""
-            bar.update(task, advance=shard.n_files, note=note)
+            tell(report.n_files, n_files, note)
 
         with opened() as resources:
-            ingest_here(resources, request, take, stop, lambda n: bar.update(task, total=n))
-
-
-def ingest_here(
-    resources: Resources,
-    request: IngestRequest,
-    take: Callable[[IngestReport], None],
-    stop: Event,
-    total: Callable[[int | None], object] = lambda _: None,
-) -> None:
-    """Ingest in this process, until the event is set.
-
-    Args:
-        resources: of this process, which the caller closes.
-        request: what to ingest.
-        take: called with the report of each shard as it ends.
-        stop: set to finish the files under way and store no others.
-        total: called with the number of files, if it is known.
-    """
-    from workers.pipeline.files import count_files
-
-    total(count_files(request.paths))
-    resources.pipeline().fulfil(request, on_report=take, stopped=stop.is_set)
+            resources.pipeline().fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:
@@ -268,18 +247,6 @@ def _value(text: str) -> Any:
 
 def _refuse(name: str) -> None:
     raise ValueError(name)  # NaN and infinity are Python's, not JSON
-
-
-def absolute_paths(paths: Iterable[str]) -> list[str]:
-    """Absolute paths: a worker may run in another folder."""
-    from ingest.sources.objects import is_object
-    from ingest.sources.urls import is_url
-
-    # `Path.resolve` would follow links
-    return [
-        path if is_url(path) or is_object(path) else os.path.abspath(path)  # noqa: PTH100
-        for path in paths
-    ]
 
 
 def stop_on(*signals: signal.Signals, says: str = "") -> Event:

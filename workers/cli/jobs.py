@@ -14,17 +14,7 @@ import click
 
 from ingest.types import Failure
 from workers.cli.options import json_option, settings_options
-from workers.cli.output import (
-    clock,
-    gone_lines,
-    left_out_lines,
-    limit_lines,
-    marked,
-    progress_bar,
-    show,
-    table,
-    token_lines,
-)
+from workers.cli.output import clock, count_lines, marked, progress, show, table
 from workers.pipeline.reports import IngestReport
 
 if TYPE_CHECKING:
@@ -64,7 +54,7 @@ def jobs(ctx: click.Context) -> None:
 @json_option
 def show_job(job_id: str, failed: bool) -> None:
     """Show job ID."""
-    job = _job(job_id)
+    job = _jobs().status(job_id)
     failures = list(_jobs().failures(job_id)) if failed else []
     extra = {"failures": [asdict(failure) for failure in failures]} if failed else {}
     lines = [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in failures]
@@ -84,7 +74,7 @@ def retry(job_id: str) -> None:
     from workers.jobs.broker import publish
     from workers.jobs.planner import replay
 
-    job = _job(job_id)
+    job = _jobs().status(job_id)
     if job.state in ("cancelling", "cancelled", "failed"):
         by = _plan_anew(job)
         done: dict[str, object] = {"id": job_id, "planned_anew": True}
@@ -153,9 +143,8 @@ def _by_a_worker(unseen: str) -> str:
 @json_option
 def cancel(job_id: str) -> None:
     """Cancel job ID: running shards end soon, others are dropped. What is stored stays."""
-    _job(job_id)
     was_running = _jobs().cancel(job_id)
-    state = _job(job_id).state
+    state = _jobs().status(job_id).state
     under_way = ", until the running shards end" if state == "cancelling" else ""
     said = f"{job_id}: {state}{under_way}" if was_running else f"{job_id}: has already ended"
     show({"id": job_id, "cancelled": was_running, "state": state}, lambda _: [said])
@@ -181,32 +170,16 @@ def broker_jobs(settings: Settings) -> RedisJobs:
     return RedisJobs(JobBoard.of(settings), settings)
 
 
-def _job(job_id: str) -> Job:
-    from encoder.errors import InputError
-    from search.errors import NotFoundError
-
-    try:
-        return _jobs().status(job_id)
-    except NotFoundError:
-        raise InputError(
-            "ID",
-            got=f"{job_id!r}, which is not a job on this broker",
-            wanted="one of `anymodal jobs`",
-        ) from None
-
-
 def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
     """Show a job's progress until it has ended; once ``stopped`` says so, cancel it."""
-    with progress_bar() as bar:
-        task = bar.add_task("ingest", total=None, note="")
+    with progress("ingest") as tell:
         while not (job := board.status(job_id)).ended:
             # Unknown while files are still being found: a bar that runs backwards helps nobody.
-            total = job.n_files if job.state != "planning" else None
-            bar.update(task, completed=job.n_done, total=total, note=_note(job))
+            tell(job.n_done, job.n_files if job.state != "planning" else None, _note(job))
             if stopped():
                 board.cancel(job_id)
             time.sleep(_POLL_S)
-        bar.update(task, completed=job.n_done, total=job.n_files, note=_note(job))
+        tell(job.n_done, job.n_files, _note(job))
     return job
 
 
@@ -262,13 +235,18 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 
 def jobs_table(recent: Sequence[Job]) -> Table:
-    rows = []
-    for job in recent:
-        begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
-        time_left = clock(job.left_s) if job.left_s is not None else ""
-        numbers = map(str, (job.n_files, job.n_done, job.failed))
-        state = "planner lost" if job.planner_lost else job.state
-        rows.append((job.job_id, state, begun, *numbers, time_left))
+    rows = [
+        (
+            job.job_id,
+            "planner lost" if job.planner_lost else job.state,
+            datetime.fromtimestamp(job.created).strftime("%d %b %H:%M"),
+            job.n_files,
+            job.n_done,
+            job.failed,
+            None if job.left_s is None else clock(job.left_s),
+        )
+        for job in recent
+    ]
     headings = ("job", "state", "started", "files", "done", "set aside", "left")
     return table(headings, rows, n_left=2)
 
@@ -283,10 +261,7 @@ def job_lines(job: Job) -> list[str]:
         f"{job.n_done} of {job.n_files} files in {clock(job.seconds)}{time_left}: {job.ingested} "
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
-        *left_out_lines(job.left_out),
-        *gone_lines(job.gone),
-        *token_lines(job.tokens),
-        *limit_lines(job.limits),
+        *count_lines(job),
         f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
         *_planning_lines(job),
     ]

@@ -4,38 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.options import json_option
-from workers.cli.output import marked, show
+from workers.cli.options import filter_options, json_option
+from workers.cli.output import marked, show, table
 
 if TYPE_CHECKING:
     from search.api.access.keys import ApiKey, KeyRing
-
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def _filter_options(command: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The options that say what a key sees."""
-    options = (
-        click.option(
-            "--filter",
-            "conditions",
-            multiple=True,
-            metavar="JSON|FIELD=VALUE",
-            help="The key sees and changes only assets that meet this condition. Repeatable.",
-        ),
-        click.option("--tag", "tags", multiple=True, help="Only assets with this tag."),
-        click.option("--folder", metavar="FOLDER|URL", help="Only what lies in this folder."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group()
@@ -64,7 +42,7 @@ def keys() -> None:
     show_default=True,
     help="The most requests per minute.",
 )
-@_filter_options
+@filter_options("The key sees and changes only", "--folder")
 @json_option
 def create(name: str, scopes: tuple[str, ...], per_minute: int, **restriction: Any) -> None:
     """Create a key for NAME and print it; it cannot be shown again."""
@@ -76,21 +54,25 @@ def create(name: str, scopes: tuple[str, ...], per_minute: int, **restriction: A
 @json_option
 def list_keys() -> None:
     """List the keys, without their secrets."""
-    show({"keys": [_facts(key) for key in _ring().all()]}, _lines)
-
-
-def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    for key in answer["keys"]:
-        state = "revoked" if key["revoked"] else "active"
-        scopes = ",".join(key["scopes"])
-        within = f"  {json.dumps(key['filter'], ensure_ascii=False)}" if key["filter"] else ""
-        line = f"{key['id']}  {state:8}{scopes:18}{key['per_minute']:>7}/min  {key['name']}{within}"
-        yield marked(line)
+    answer = {"keys": [_facts(key) for key in _ring().all()]}
+    rows = [
+        (
+            key["id"],
+            "revoked" if key["revoked"] else "active",
+            ", ".join(key["scopes"]),
+            key["per_minute"],
+            key["name"],
+            json.dumps(key["filter"], ensure_ascii=False) if key["filter"] else None,
+        )
+        for key in answer["keys"]
+    ]
+    headings = ("key", "state", "scopes", "per minute", "name", "sees only")
+    show(answer, lambda _: [table(headings, rows, n_left=len(headings))])
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-@_filter_options
+@filter_options("The key sees and changes only", "--folder")
 @click.option("--everything", is_flag=True, help="Take the key's filter away.")
 @json_option
 def restrict(key_id: str, *, everything: bool, **restriction: Any) -> None:
@@ -112,13 +94,13 @@ def revoke(key_id: str) -> None:
 
 
 def _filter(
-    conditions: Sequence[str], tags: Sequence[str], folder: str | None
+    conditions: Sequence[str], tags: Sequence[str], path: str | None
 ) -> dict[str, Any] | None:
     from ingest.sources.objects import whole_path
 
     parts: list[Any] = [*conditions, *({"field": "tags", "contains": tag} for tag in tags)]
-    if folder is not None:
-        parts.append({"field": "path", "prefix": f"{whole_path(folder).rstrip('/')}/"})
+    if path is not None:
+        parts.append({"field": "path", "prefix": f"{whole_path(path).rstrip('/')}/"})
     return {"and": parts} if parts else None
 
 
@@ -130,7 +112,7 @@ def _ring() -> KeyRing:
     return KeyRing(keys_path(current_settings().api))
 
 
-def _facts(key: ApiKey) -> dict[str, object]:
+def _facts(key: ApiKey) -> dict[str, Any]:
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(key.created))
     return {
         "id": key.key_id,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.options import json_option, kind_option, settings_options
-from workers.cli.output import marked, show, table
+from workers.cli.options import filter_options, json_option, kind_option, settings_options
+from workers.cli.output import marked, show, size, table
 from workers.cli.running import opened
 
 if TYPE_CHECKING:
@@ -28,15 +28,7 @@ _ID = re.compile(r"[0-9a-f]{32,}")
     default="",
     help="Modalities to list, such as image,audio. [default: all]",
 )
-@click.option(
-    "--filter",
-    "conditions",
-    multiple=True,
-    metavar="JSON|FIELD=VALUE",
-    help="Only assets that meet this condition. Repeatable.",
-)
-@click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
-@click.option("--path", help="Only assets at or below this path.")
+@filter_options("Only")
 @click.option(
     "--limit",
     default=50,
@@ -127,7 +119,7 @@ def absolute(target: str) -> str:
 
 
 def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
-    from rich.table import Table
+    from rich.text import Text
 
     from workers.cli.listing import day
 
@@ -135,21 +127,21 @@ def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
     if not page["assets"]:
         yield "No stored assets match."
         return
-    grid = Table(expand=True)
-    for heading in ("kind", "size", "segments", "changed", "asset"):
-        grid.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
-    grid.add_column("file", ratio=1, overflow="fold")
+    rows = []
     for asset in page["assets"]:
         changed = asset["metadata"].get("modified")
-        grid.add_row(
-            asset["modality"],
-            size(asset["size_bytes"]),
-            str(asset["n_segments"]),
-            day(changed) if isinstance(changed, int | float) else "",
-            marked(asset["asset_id"][:12]),
-            marked(asset["uri"]) + (" [yellow]gone[/]" if asset["gone"] else ""),
+        rows.append(
+            (
+                asset["modality"],
+                size(asset["size_bytes"]),
+                asset["n_segments"],
+                day(changed) if isinstance(changed, int | float) else None,
+                asset["asset_id"][:12],
+                Text(asset["uri"]).append(" gone", "yellow") if asset["gone"] else asset["uri"],
+            )
         )
-    yield grid
+    headings = ("kind", "size", "segments", "changed", "asset", "file")
+    yield table(headings, rows, n_left=len(headings))
     if page["next_page"]:
         yield f"[dim]More: --page {marked(page['next_page'])}[/]"
 
@@ -161,7 +153,7 @@ def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
         + (f", {totals['gone']} of them gone" if totals["gone"] else "")
     )
     rows = [
-        (modality, str(of_kind["assets"]), size(of_kind["bytes"]), str(of_kind["segments"]))
+        (modality, of_kind["assets"], size(of_kind["bytes"]), of_kind["segments"])
         for modality, of_kind in totals["kinds"].items()
     ]
     yield table(("kind", "assets", "size", "segments"), rows)
@@ -183,20 +175,6 @@ def info_lines(asset: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield f"{marked(key)}: {marked(str(value))}"
     yield f"{len(asset['segments'])} segments:"
     for segment in asset["segments"]:
-        facts_shown = {
-            key: value for key, value in segment.items() if key not in ("modality", "index")
-        }
-        facts = ", ".join(f"{key} {marked(str(value))}" for key, value in facts_shown.items())
-        yield f"  {segment['modality']} {segment['index']}: {facts}"
-
-
-def size(n_bytes: float) -> str:
-    """A size for people.
-
-    >>> size(999), size(1_500_000)
-    ('999 B', '1.5 MB')
-    """
-    units, at = ("B", "kB", "MB", "GB", "TB"), 0
-    while n_bytes >= 1000 and at < len(units) - 1:
-        n_bytes, at = n_bytes / 1000, at + 1
-    return f"{n_bytes:.1f} {units[at]}" if at else f"{n_bytes:.0f} B"
+        modality, index = segment.pop("modality"), segment.pop("index")
+        facts = ", ".join(f"{key} {marked(str(value))}" for key, value in segment.items())
+        yield f"  {modality} {index}: {facts}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,10 +13,10 @@ from encoder.registry import registered_modalities
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from search.errors import StoreError
 from workers.cli.options import json_option, settings_options
-from workers.cli.output import console, marked, show, table
+from workers.cli.output import marked, show, size, stages, table
 
 if TYPE_CHECKING:
-    from encoder.models.artifacts import Artifact, Progress
+    from encoder.models.artifacts import Artifact
     from workers.config import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -121,7 +119,7 @@ def prepare(spec: str, precision: str, dsre: bool) -> None:
     else:
         from encoder.prepare import merging, prepared
 
-        with _stages(str(parsed)) as say:
+        with stages(str(parsed)) as say:
             if dsre:
                 artifact = merging.prepare(parsed, precision, True, say)
             else:
@@ -190,24 +188,6 @@ def prune(unused_days: float, max_gb: float | None) -> None:
     show(facts, lambda _: [said])
 
 
-@contextmanager
-def _stages(name: str) -> Iterator[Progress]:
-    """A progress bar on a terminal, else a line for each stage."""
-    if not sys.stderr.isatty():
-        yield lambda stage, share: click.echo(f"{100 * share:3.0f} %  {stage}", err=True)
-        return
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Bars(*columns, console=console(stderr=True)) as bars:
-        task = bars.add_task(marked(name), total=1.0)
-
-        yield lambda stage, share: bars.update(
-            task, completed=share, description=marked(f"{name}: {stage}")
-        )
-
-
 def _in_use(name: str, settings: Settings) -> dict[str, Any]:
     """The lanes of a model's name, and what cannot be found with them or is switched off."""
     from encoder.models.bundle.services import open_services
@@ -262,16 +242,16 @@ def _lane_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
     rows = [
         (
             ", ".join(lane["finds"]),
-            marked(lane["model"]),
-            str(lane["embed_dim"] or ""),
-            f"{lane['size_bytes'] / 1e6:.1f}" if lane["prepared"] else "",
+            lane["model"],
+            lane["embed_dim"],
+            size(lane["size_bytes"]) if lane["prepared"] else None,
             ", ".join(f"{name} {ms:.0f}" for name, ms in lane.get("cpu_ms", {}).items()),
-            marked(_few(lane["languages"] or "")),
-            marked(lane["licence"] or ""),
+            _few(lane["languages"] or ""),
+            lane["licence"],
         )
         for lane in answer["lanes"]
     ]
-    headings = ("finds", "in use", "dim", "MB", "CPU-ms", "languages", "licence")
+    headings = ("finds", "in use", "dim", "size", "CPU-ms", "languages", "licence")
     if rows:
         yield table(headings, rows, n_left=len(headings))
     for lane in answer["lanes"]:
@@ -315,21 +295,18 @@ def _list_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield "No models yet; `anymodal models prepare bundle:default` fetches the offline model."
         return
     rows = [
-        [
-            marked(cell)
-            for cell in (
-                summary["spec"],
-                summary["precision"],
-                ", ".join(summary["modalities"]),
-                str(summary["embed_dim"]),
-                f"{summary['size_bytes'] / 1e6:.1f}",
-                summary["made_at"][:10],
-                summary["folder"].rpartition("/")[2],
-            )
-        ]
+        (
+            summary["spec"],
+            summary["precision"],
+            ", ".join(summary["modalities"]),
+            summary["embed_dim"],
+            size(summary["size_bytes"]),
+            summary["made_at"][:10],
+            summary["folder"].rpartition("/")[2],
+        )
         for summary in answer["models"]
     ]
-    headings = ("model", "precision", "takes", "dim", "MB", "made", "folder")
+    headings = ("model", "precision", "takes", "dim", "size", "made", "folder")
     yield table(headings, rows, n_left=len(headings))
     for summary in answer["models"]:
         for limit in summary["limits"]:
@@ -347,19 +324,15 @@ def _show(artifact: Artifact) -> None:
 
 def _fact_lines(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """One line for each fact; the files as a count."""
-    from rich.table import Table
-
-    grid = Table(show_header=False, box=None)
-    for name, value in {**facts, "files": len(facts["files"])}.items():
-        for fact, text in _lines(name, value):
-            grid.add_row(marked(fact.replace("_", " ")), marked(text))
-    yield grid
+    named = {**facts, "files": len(facts["files"])}.items()
+    rows = [row for name, value in named for row in _lines(name.replace("_", " "), value)]
+    yield table(("fact", "value"), rows, n_left=2)
 
 
 def _lines(name: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _lines(f"{name} {key}", inner)
+            yield from _lines(f"{name} {key.replace('_', ' ')}", inner)
     elif isinstance(value, list):
         yield from _lines(name, ", ".join(map(str, value)))
     elif value not in (None, ""):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -16,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PathOrUrl(click.Path):
-    """An existing path, or a URL, which is checked when it is fetched."""
+    """An existing path, made absolute, or a URL, which is checked when it is fetched."""
 
     def __init__(self) -> None:
         super().__init__(exists=True)
@@ -30,7 +31,8 @@ class PathOrUrl(click.Path):
         if is_url(value):
             return value
         if not is_object(value):
-            return super().convert(local_path(value), param, ctx)
+            # a worker may run in another folder; `Path.resolve` would follow links
+            return os.path.abspath(super().convert(local_path(value), param, ctx))  # noqa: PTH100
         try:
             return normal(value)
         except SourceError as error:
@@ -57,6 +59,28 @@ def kind_option(help_text: str) -> Callable[[F], F]:
         metavar="NAME",
         help=f"{help_text}. Repeatable. One of {{kinds}}.",
     )
+
+
+def filter_options(whose: str, place: str = "--path") -> Callable[[F], F]:
+    """Conditions on assets, as `workers.cli.query.conditions_of` takes them."""
+    options = (
+        click.option(
+            "--filter",
+            "conditions",
+            multiple=True,
+            metavar="JSON|FIELD=VALUE",
+            help=f"{whose} assets that meet this condition. Repeatable.",
+        ),
+        click.option("--tag", "tags", multiple=True, help="Only assets with this tag."),
+        click.option(place, "path", metavar="PATH|URL", help="Only assets at or below this path."),
+    )
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 _SETTINGS = {

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.observe.printable import one_line, printable, safe_json, unfiltered
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.progress import Progress, TaskID
+    from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
     from rich.segment import Segment
     from rich.table import Table
 
+    from search.api.ports import Job
     from search.types import Explanation, Hit, Moment, SearchResult, Understood
     from workers.pipeline.reports import IngestReport
 
@@ -105,7 +105,9 @@ def hit_lines(hits: Iterable[Hit]) -> Iterator[RenderableType]:
     for hit in hits:
         likely = likelihood(hit.probability, weak=hit.weak)
         facts = filter(None, [place_of(hit), likely, str(hit.modality), f"{hit.score:.2f}"])
-        yield f"{_name(hit)}  [dim]{marked(' · '.join(facts))}[/]"
+        name = marked(Path(hit.uri).name or hit.uri)
+        alike = f" [dim]+{len(hit.stack)} alike[/]" if hit.stack else ""
+        yield f"[bold]{name}[/]{alike}  [dim]{marked(' · '.join(facts))}[/]"
         if hit.snippet:
             yield _Excerpt(hit, 2)
         for moment in hit.moments:
@@ -114,12 +116,6 @@ def hit_lines(hits: Iterable[Hit]) -> Iterator[RenderableType]:
         silent = [place_of(moment) for moment in hit.moments if not moment.snippet]
         if places := ", ".join(filter(None, silent)):
             yield Text(f"{_INDENT}also {places}", "dim")
-
-
-def _name(hit: Hit) -> str:
-    """The file's name, and of how many more shots it is the best."""
-    name = marked(Path(hit.uri).name or hit.uri)
-    return f"[bold]{name}[/]" + (f" [dim]+{len(hit.stack)} alike[/]" if hit.stack else "")
 
 
 _INDENT = "    "
@@ -151,9 +147,6 @@ class _Excerpt:
             yield Text(_INDENT, "dim" if self._n_lines == 1 else "") + line
 
 
-_NOT_JUDGED = "Not judged: hits of queries with files or exclusions are ranked only."
-
-
 def result_lines(
     result: SearchResult, looked: Mapping[str, Any] | None = None, *, shows_weak: bool = False
 ) -> Iterator[RenderableType]:
@@ -167,9 +160,7 @@ def result_lines(
         return
     strong = [hit for hit in result.hits if not hit.weak]
     weak = [hit for hit in result.hits if hit.weak]
-    hits_shown = [*strong, *weak] if shows_weak else strong
-    if strong:
-        yield from hit_lines(strong)
+    yield from hit_lines(strong)
     if weak and shows_weak:
         yield "[dim]Weaker matches[/]"
         yield from hit_lines(weak)
@@ -177,9 +168,9 @@ def result_lines(
         weaker = f"{len(weak)} weaker match{'' if len(weak) == 1 else 'es'}"
         yield f"[dim]{'' if strong else 'Nothing stands out. '}{weaker}: --weak[/]"
     if not result.judged and not any(reading.only for reading in result.understood):
-        yield f"[dim]{_NOT_JUDGED}[/]"
-    for hit in hits_shown:
-        if hit.explanation:
+        yield "[dim]Not judged: hits of queries with files or exclusions are ranked only.[/]"
+    for hit in result.hits:
+        if hit.explanation and (shows_weak or not hit.weak):
             yield _explained(hit.explanation)
     if result.next_cursor and result.total != len(strong):
         yield f"[dim]{_amount(result, len(strong))}[/]"
@@ -253,82 +244,69 @@ def latency_line(latency_s: Mapping[str, float]) -> str:
     return " · ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in latency_s.items())
 
 
-def report_lines(report: IngestReport, wall_s: float) -> list[str]:
+def report_lines(report: IngestReport, wall_s: float) -> Iterator[str]:
     kinds = ", ".join(f"{n} {modality}" for modality, n in sorted(report.segments.items()))
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_s.items())
-    lines = [
+    yield (
         f"[bold]{report.ingested}[/] files ingested ({kinds or 'no'} segments), "
-        f"{report.unchanged} unchanged, {len(report.failures)} set aside, in {wall_s:.1f} s",
-        f"[dim]stages: {stages}[/]",
-    ]
-    lines += left_out_lines(report.left_out)
-    lines += gone_lines(report.gone)
-    lines += token_lines(report.tokens)
-    lines += limit_lines(report.limits)
-    lines += [
-        f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
-        for failure in report.failures
-    ]
-    return lines
+        f"{report.unchanged} unchanged, {len(report.failures)} set aside, in {wall_s:.1f} s"
+    )
+    yield f"[dim]stages: {stages}[/]"
+    yield from count_lines(report)
+    for failure in report.failures:
+        yield f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
 
 
-def left_out_lines(n_files: int) -> list[str]:
-    return [f"{n_files} files of other kinds left out"] if n_files else []
+_GONE = {
+    "dropped": "former locations of files removed",
+    "gone": "gone and no longer found; --prune removes them after 30 days",
+    "pruned": "gone and removed",
+}
 
 
-def token_lines(tokens: Mapping[str, int]) -> Iterator[str]:
-    """How many tokens of texts were merged on their way through the network, if any were."""
-    encoded, kept = tokens.get("encoded", 0), tokens.get("kept", 0)
+def count_lines(counts: IngestReport | Job) -> Iterator[str]:
+    """What was left out, is gone, was merged or cannot be found."""
+    if counts.left_out:
+        yield f"{counts.left_out} files of other kinds left out"
+    for name, meaning in _GONE.items():
+        if n := counts.gone.get(name):
+            yield f"{n} {meaning}"
+    encoded, kept = counts.tokens.get("encoded", 0), counts.tokens.get("kept", 0)
     if kept < encoded:
         yield f"[dim]{encoded} tokens of text encoded, {kept / encoded:.0%} kept to the end[/]"
-
-
-def limit_lines(limits: Mapping[str, int]) -> Iterator[str]:
-    for limit, n_files in sorted(limits.items()):
+    for limit, n_files in sorted(counts.limits.items()):
         yield f"{n_files} files: {marked(limit)}"
 
 
-def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
-    if n := gone.get("dropped"):
-        yield f"{n} former locations of files removed"
-    if n := gone.get("gone"):
-        yield f"{n} gone and no longer found; --prune removes them after 30 days"
-    if n := gone.get("pruned"):
-        yield f"{n} gone and removed"
-
-
 def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", *, n_left: int = 1
+    headings: Sequence[str], rows: Iterable[Iterable[object]], title: str = "", *, n_left: int = 1
 ) -> Table:
-    """A table of rich markup, whose first ``n_left`` columns are aligned to the left."""
+    """A table whose first ``n_left`` columns are aligned to the left.
+
+    Cells are untrusted texts and numbers, `rich.text.Text`, or None for an empty one.
+    """
     from rich.table import Table
+    from rich.text import Text
 
     grid = Table(title=marked(title) or None, title_justify="left")
     for number, heading in enumerate(headings):
-        grid.add_column(heading, justify="left" if number < n_left else "right")
+        justify: JustifyMethod = "left" if number < n_left else "right"
+        grid.add_column(heading, justify=justify, overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        filled = ("" if cell is None else cell for cell in row)
+        grid.add_row(*(cell if isinstance(cell, Text) else marked(str(cell)) for cell in filled))
     return grid
 
 
-class NoBar:
-    """Stands for a progress bar where there is no terminal, without importing one."""
+@contextmanager
+def progress(task: str, unit: str = "files") -> Iterator[Callable[..., object]]:
+    """A progress bar on standard error, for what calls a function; none without a terminal.
 
-    def __enter__(self) -> NoBar:
-        return self
-
-    def __exit__(self, *_error: object) -> None: ...
-
-    def add_task(self, *_arguments: object, **_fields: object) -> TaskID:
-        return cast("TaskID", 0)
-
-    def update(self, *_arguments: object, **_fields: object) -> None: ...
-
-
-def progress_bar(unit: str = "files") -> Progress | NoBar:
-    """A progress bar on standard error; silent if that is not a terminal."""
+    The function takes how much is done, the total (None if that is not known), and a note.
+    """
     if not sys.stderr.isatty():
-        return NoBar()
+        yield lambda _n_done, _n_all, _note="": None
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -338,7 +316,7 @@ def progress_bar(unit: str = "files") -> Progress | NoBar:
         TimeRemainingColumn,
     )
 
-    return Progress(
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -348,17 +326,44 @@ def progress_bar(unit: str = "files") -> Progress | NoBar:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
         console=console(stderr=True),
-    )
+    ) as bar:
+        row = bar.add_task(marked(task), total=None, note="")
+        yield lambda n_done, n_all, note="": bar.update(
+            row, completed=n_done, total=n_all and max(n_done, n_all), note=note
+        )
 
 
 @contextmanager
-def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for what calls a function with how much is done and the total."""
-    with progress_bar(unit) as bar:
-        row = bar.add_task(marked(task), total=None, note="")
-        yield lambda n_done, n_all: bar.update(row, completed=n_done, total=max(n_done, n_all))
+def stages(task: str) -> Iterator[Callable[[str, float], None]]:
+    """For what calls a function with its stage and the share of all that is done.
+
+    A progress bar on a terminal, else a line for each stage.
+    """
+    with progress(task, "%") as bar:
+        last_stage = ""
+
+        def say(stage: str, share: float) -> None:
+            nonlocal last_stage
+            if stage != last_stage and not sys.stderr.isatty():
+                click.echo(f"{task}: {stage}", err=True)
+            last_stage = stage
+            bar(round(100 * share), 100, stage)
+
+        yield say
 
 
 def clock(seconds: float) -> str:
     minutes, seconds_left = divmod(round(seconds), 60)
     return f"{minutes}:{seconds_left:02d}"
+
+
+def size(n_bytes: float) -> str:
+    """A size for people.
+
+    >>> size(999), size(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    units, at = ("B", "kB", "MB", "GB", "TB"), 0
+    while n_bytes >= 1000 and at < len(units) - 1:
+        n_bytes, at = n_bytes / 1000, at + 1
+    return f"{n_bytes:.1f} {units[at]}" if at else f"{n_bytes:.0f} B"

@@ -95,8 +95,7 @@ def _pin(text: str) -> tuple[str, str]:
 
 
 def _lines(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
-    layers = ((marked(name), scheme) for name, scheme in summary["layers"].items())
-    yield table(("layer", "scheme"), layers, n_left=2)
+    yield table(("layer", "scheme"), summary["layers"].items(), n_left=2)
     for line in (*summary["warnings"], *summary["notes"]):
         yield f"[yellow]{marked(line)}[/]"
     loss = "not measured" if summary["loss"] is None else f"{summary['loss']:.2g}"

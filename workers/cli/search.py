@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workers.beside import client
-from workers.cli.options import KindsOption, json_option, kind_option, settings_options
+from workers.cli.options import (
+    KindsOption,
+    filter_options,
+    json_option,
+    kind_option,
+    settings_options,
+)
 from workers.cli.output import (
     as_object,
     console,
@@ -65,15 +71,7 @@ _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like 
 @click.option(
     "--quota", multiple=True, metavar="KIND=N", help="How many hits of a kind, instead of --limit."
 )
-@click.option(
-    "--filter",
-    "conditions",
-    multiple=True,
-    metavar="JSON|FIELD=VALUE",
-    help="Only assets that meet this condition. Repeatable.",
-)
-@click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
-@click.option("--path", help="Only assets at or below this path.")
+@filter_options("Only")
 @click.option("--threshold", type=float, help="The lowest score of a hit.")
 @click.option("--diversity", default=0.0, help="From 0, the best hits, to 1, the most diverse.")
 @click.option("--weak", "shows_weak", is_flag=True, help="Also show weaker matches.")

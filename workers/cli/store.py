@@ -152,10 +152,8 @@ def _check_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
         rows = []
         for difference in answer.get(name, ()):
             asset_id, location = next(iter(difference["examples"].items()))
-            example = marked(location or asset_id)
-            rows.append(
-                (str(difference["n"]), difference["meaning"], example, difference["repair"])
-            )
+            about = (difference["n"], difference["meaning"], location or asset_id)
+            rows.append((*about, difference["repair"]))
         if rows:
             yield table(("number", "what", "for example", "repair"), rows, name, n_left=4)
     if not answer.get("left", answer["differences"]):
@@ -179,33 +177,30 @@ def calibrate(**request: Any) -> None:
 
     with opened() as resources:
         result = calibration.calibrate(resources.encoder(), resources.existing_store(), **request)
-    show(result, calibration_lines)
+    show(result, _calibration_lines)
 
 
-def calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What was measured, for people: each kind's constants, and what they change."""
     rows = []
     for modality, constants in result["calibration"]["modalities"].items():
         measures = result.get("measured", {}).get(modality, constants)
         former, shares = measures.get("before") or {}, measures.get("share_of_best", {})
+        figures = [of.get(name) for of in (measures, former) for name in ("mu", "c")]
         spreads = [measures.get(name) for name in ("spread", "spread_of_languages")]
         rows.append(
             (
                 modality,
-                _figure(measures.get("n_segments"), 0),
-                *(_figure(of.get(name), 3) for of in (measures, former) for name in ("mu", "c")),
-                *(_figure(spread and spread / 2, 1) for spread in spreads),
-                f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
+                measures.get("n_segments"),
+                *(None if figure is None else f"{figure:.3f}" for figure in figures),
+                *(None if spread is None else f"{spread / 2:.1f}" for spread in spreads),
+                f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else None,
             )
         )
     constants_heads = ("kind", "segments", "μ", "c", "was μ", "was c", "± c", "± c, languages")
     yield table((*constants_heads, "in top 10"), rows)
     if result["dry_run"]:
         yield "[dim]nothing changed[/]"
-
-
-def _figure(value: float | None, n_digits: int) -> str:
-    return "" if value is None else f"{value:.{n_digits}f}"
 
 
 @click.command()

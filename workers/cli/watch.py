@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.ingest import ingest_here, run_job, stop_on
+from workers.cli.ingest import run_job, stop_on
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import console, report_lines, wants_json
 
@@ -119,21 +118,18 @@ class _Library:
 
 def _patiently(library: _Library, changes: Changes, stop: Event) -> IngestReport | None:
     """Ingest; retry after a pause if that may help, so that nothing is lost. None if stopped."""
-    from encoder.errors import AnymodalError
-    from workers.pipeline.retry import Again, decide
+    from workers.pipeline import retry
 
-    attempt = 0
-    while not stop.is_set():
-        try:
-            return _done(library, changes, stop)
-        except AnymodalError as error:
-            attempt += 1
-            what = decide(error, attempt, random.random())
-            if not isinstance(what, Again):
-                raise
-            click.echo(f"Waiting: {error}", err=True)
-            stop.wait(what.delay_s)
-    return None
+    def pause(again: retry.Again, error: Exception, _attempt: int) -> bool:
+        click.echo(f"Waiting: {error}", err=True)
+        return not stop.wait(again.delay_s)
+
+    try:
+        return retry.tried(lambda: _done(library, changes, stop), 1, pause)
+    except retry.FailedError as failed:
+        if stop.is_set():
+            return None
+        raise failed.error from None
 
 
 def _done(library: _Library, changes: Changes, stop: Event) -> IngestReport:
@@ -144,7 +140,7 @@ def _done(library: _Library, changes: Changes, stop: Event) -> IngestReport:
     request = IngestRequest(changes.paths, gone=changes.gone)
     if library.settings.broker.startswith("memory:"):
         with library.opened() as resources:
-            ingest_here(resources, request, report.add, stop)
+            resources.pipeline().fulfil(request, on_report=report.add, stopped=stop.is_set)
         return report
     if changes.paths:
         run_job(library.settings, request, report, stop)
