@@ -161,7 +161,8 @@ check: .venv/tested
 docs: .venv/tested
 	$(BIN)/zensical build --strict
 
-# The wheels and the source archives, of anymodal and of its client alone; each must run in a new environment.
+# The wheels and the source archives, of anymodal and of its client alone; each must run in a new environment,
+# anymodal's with the demo.
 dist: .venv/tested
 	rm -rf dist
 	$(BIN)/uv build --quiet
@@ -169,8 +170,15 @@ dist: .venv/tested
 	$(BIN)/uv build --quiet --out-dir dist dist/client
 	rm -rf dist/client
 	$(BIN)/uv tool run --quiet twine check --strict dist/*.whl dist/*.tar.gz
-	$(BIN)/uv run --quiet --isolated --no-project --with dist/anymodal-*.whl anymodal --version
+	$(BIN)/python -m scripts.try_wheel dist/anymodal-*.whl
 	$(BIN)/uv run --quiet --isolated --no-project --with dist/anymodal_client-*.whl python -c "import anymodal_client"
+
+# From a clean tree to the index that UV_PUBLISH_URL and UV_PUBLISH_TOKEN name (RELEASING.md).
+.PHONY: release
+release: .venv/tested
+	$(BIN)/python -m scripts.release ready
+	$(MAKE) test test-rest compose-check dist
+	$(BIN)/python -m scripts.release publish
 
 format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)

@@ -1,16 +1,24 @@
 """What is shipped: names, contents, and how cheap the first import is."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
+from time import sleep
 
+import httpx2
 import pytest
+
+from scripts.try_wheel import new_user, try_wheel
+from tests.support.milvus_server import free_port
 
 ROOT = Path(__file__).parent.parent
 UV = str(Path(sys.executable).with_name("uv"))
@@ -103,6 +111,103 @@ def test_the_docs_install_what_there_is() -> None:
     }
     assert extras
     assert extras <= set(project["optional-dependencies"])
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_the_demo_in_an_empty_environment(tmp_path: Path) -> None:
+    """The demo fails if a query misses what it should find."""
+    build = [UV, "build", "--quiet", "--wheel", "--out-dir", str(tmp_path / "dist"), str(ROOT)]
+    subprocess.run(build, check=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    home = tmp_path / "home"
+    anymodal = try_wheel(wheel, home, ["--constraint", str(ROOT / "tests/requirements.lock")])
+    for words, name in (
+        ("a hot drink in a cup", "coffee.png"),
+        ("how do bees make honey?", "bees.pdf"),
+        ("When does the train to London leave?", "speech-train.wav"),
+    ):
+        search = [anymodal, "search", "--store", ".demo/store", "--json", words]
+        ran = subprocess.run(search, cwd=home, env=new_user(), capture_output=True, check=True)
+        assert Path(json.loads(ran.stdout)["hits"][0]["uri"]).name == name
+
+
+@contextmanager
+def package_index(folder: Path) -> Iterator[str]:
+    """The address of an index of packages whose files lie in ``folder``."""
+    address = f"127.0.0.1:{free_port()}"
+    host, port = address.split(":")
+    command = [UV, "tool", "run", "--quiet", "--from", "pypiserver==2.4.2", "pypi-server", "run"]
+    options = ["--interface", host, "--port", port, "--authenticate", ".", "--passwords", "."]
+    with subprocess.Popen([*command, *options, "--disable-fallback", str(folder)]) as server:
+        try:
+            while True:
+                try:
+                    httpx2.get(f"http://{address}/simple/")
+                    break
+                except httpx2.TransportError:
+                    assert server.poll() is None
+                    sleep(0.1)
+            yield f"http://{address}"
+        finally:
+            server.terminate()
+
+
+@pytest.mark.slow
+def test_a_release_is_clean_new_uploaded_and_tagged(tmp_path: Path) -> None:
+    """Of a small project with our names, since the index only looks at those."""
+    clone, files = tmp_path / "clone", tmp_path / "files"
+    clone.mkdir()
+    files.mkdir()
+    project = '[project]\nname = "anymodal"\nversion = "3.2.1"\n'
+    (clone / "pyproject.toml").write_text(project)
+    (clone / "anymodal.py").touch()
+    (clone / ".gitignore").write_text("dist\n*.egg-info\nbuild\n")
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        ran = subprocess.run(["git", *who, *words], cwd=clone, capture_output=True, check=True)
+        return ran.stdout.decode()
+
+    def commit() -> None:
+        git("add", ".")
+        git("commit", "--message", "Release")
+
+    with package_index(files) as address:
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "UV_PUBLISH_URL": f"{address}/",
+            "UV_PUBLISH_CHECK_URL": f"{address}/simple/",
+            "UV_PUBLISH_USERNAME": "anyone",
+            "UV_PUBLISH_PASSWORD": "any",
+            "GIT_COMMITTER_NAME": "a",
+            "GIT_COMMITTER_EMAIL": "a@b",
+        }
+
+        def release(step: str) -> str:
+            ran = subprocess.run(
+                [sys.executable, "-m", "scripts.release", step],
+                cwd=clone, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            return "" if ran.returncode == 0 else ran.stderr
+
+        git("init", "--quiet")
+        assert "pyproject.toml" in release("ready")  # not committed
+        commit()
+        assert release("ready") == ""
+        subprocess.run([UV, "build", "--quiet"], cwd=clone, check=True)
+        (clone / "dist" / "anymodal-3.2.0-py3-none-any.whl").touch()  # of an earlier build
+        assert release("publish") == ""
+        assert {file.name for file in files.iterdir()} == {
+            "anymodal-3.2.1-py3-none-any.whl",
+            "anymodal-3.2.1.tar.gz",
+        }
+        assert git("tag").split() == ["v3.2.1"]
+        assert "v3.2.1" in release("publish")  # the tag
+        git("tag", "--delete", "v3.2.1")
+        assert address in release("ready")  # the index
+        (clone / "pyproject.toml").write_text(project.replace("3.2.1", "3.2.2"))
+        commit()
+        assert release("ready") == ""
 
 
 @pytest.mark.slow
