@@ -11,11 +11,16 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import soxr
 from PIL import Image
 
+from encoder.system.cache import cache_home
 from encoder.system.environment import READ_BY_NAME
+from examples.speech import Speaker
 from tests.integration.test_serve import serving
+from tests.support.media import write_sound
 from workers.cli import anymodal
 from workers.config import variable_names
 
@@ -23,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
 PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 CHINESE = ROOT / "docs/README.zh.md"
-SERVED = ("api.md", "clients.md")  # their Python runs against a server, in tests/integration/api
+SERVER = re.compile(r"(?:localhost|127\.0\.0\.1):8080")  # the address of the pages' server
 PACKAGES = ("encoder", "ingest", "search", "workers")
 WITH_EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -61,27 +66,63 @@ def sessions(page: Path) -> list[str]:
 SESSIONS = [
     pytest.param(code, id=f"{page.name}-{number}")
     for page in PAGES
-    if page.name not in (*SERVED, CHINESE.name)
+    if page != CHINESE
     for number, code in enumerate(sessions(page), 1)
 ]
 
 
+@pytest.fixture(scope="module")
+def server(multilingual_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a separate `anymodal serve`, with something to find."""
+    assert multilingual_home.is_dir()
+    home, model = tmp_path_factory.mktemp("served"), {"ANYMODAL_ENCODER__MODEL": "bundle:default"}
+    with serving(home, **model) as (_, client):
+        note = {"file": ("ferry.txt", b"The ferry leaves at nine.")}
+        client.post("/v1/assets", files=note, data={"wait": "true"}).raise_for_status()
+        yield f"{client.base_url.host}:{client.base_url.port}"
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A folder with the files that pages name."""
+    for name in ("photo.jpg", "a.jpg"):
+        Image.new("RGB", (64, 48), "teal").save(tmp_path / name)
+    for name in ("note.txt", "b.txt"):
+        (tmp_path / name).write_text(f"The text of {name}.")
+    write_sound(tmp_path / "memo.m4a", "aac", seconds=1.0)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def microphone() -> bytes:
+    """What `arecord -t raw -f S16_LE -r 16000` writes while somebody asks."""
+    speaker = Speaker(cache_home())
+    asked = soxr.resample(speaker.say("When does the ferry leave?"), speaker.sampling_rate, 16_000)
+    return bytes((32_767 * np.asarray(asked)).astype("<i2").tobytes())
+
+
 @pytest.mark.parametrize("code", SESSIONS)
 @pytest.mark.usefixtures("bundle_home", "multilingual_home")
-def test_python_examples_run_and_end(code: str, tmp_path: Path) -> None:
+def test_python_examples_run_and_end(
+    code: str, reader: Path, microphone: bytes, request: pytest.FixtureRequest
+) -> None:
     """Each as a reader runs it: in a process and a folder of its own, without our settings."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     del environment["ANYMODAL_ENCODER__MODEL"]
+    if SERVER.search(code):
+        code = SERVER.sub(request.getfixturevalue("server"), code)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
+        cwd=reader,
         env=environment,
+        input=microphone,
         capture_output=True,
-        text=True,
         timeout=100,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.decode()
+    if "sys.stdin" in code:
+        assert "ferry" in done.stdout.decode()
 
 
 def test_the_chinese_readme_has_the_code_of_the_english_one() -> None:
@@ -150,23 +191,11 @@ def requests(page: Path) -> str:
     return "\n".join(kept)
 
 
-@pytest.fixture(scope="module")
-def server(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a separate `anymodal serve`."""
-    assert bundle_home.is_dir()
-    with serving(tmp_path_factory.mktemp("served")) as (_, client):
-        yield f"{client.base_url.host}:{client.base_url.port}"
-
-
 @pytest.mark.parametrize("page", [p for p in PAGES if requests(p)], ids=lambda p: p.name)
-def test_requests_of_the_docs_are_answered(page: Path, server: str, tmp_path: Path) -> None:
-    Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.jpg")
-    (tmp_path / "note.txt").write_text("The ferry leaves at nine.")
-    script = (
-        requests(page).replace("localhost:8080", server).replace("curl ", "curl --fail-with-body ")
-    )
+def test_requests_of_the_docs_are_answered(page: Path, server: str, reader: Path) -> None:
+    script = SERVER.sub(server, requests(page)).replace("curl ", "curl --fail-with-body ")
     ran = subprocess.run(
-        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["bash", "-euc", script], cwd=reader, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout[-500:] + ran.stderr
     assert '"failed":1' not in ran.stdout

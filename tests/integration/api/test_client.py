@@ -1,17 +1,14 @@
 """Our own client over HTTP."""
 
 import asyncio
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from encoder.errors import AnymodalError
 from search.api.access.keys import KeyRing
@@ -26,8 +23,6 @@ from search.client import (
 )
 from search.client.calls import whole_passage
 from search.errors import NotFoundError
-
-DOCS = Path(__file__).parents[3] / "docs" / "clients.md"
 
 
 @pytest.fixture(scope="module")
@@ -177,21 +172,6 @@ def test_a_key_is_sent_and_missed(guarded: httpx.Client, ring: KeyRing) -> None:
     with Anymodal(str(guarded.base_url)) as unknown, pytest.raises(AccessError) as refused:
         unknown.info()
     assert refused.value.status == 401
-
-
-def test_the_example_of_the_docs(
-    client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("photo.jpg", "a.jpg"):
-        Image.new("RGB", (64, 48), "teal").save(tmp_path / name)
-    (tmp_path / "b.txt").write_text("A gull on a pier.")
-    monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    names: dict[str, Any] = {}
-
-    exec(example.replace("http://127.0.0.1:8080", str(client.base_url)), names)
-
-    assert names["job"].files == 2
 
 
 def answering(*answers: str) -> tuple[str, Thread]:

@@ -1,7 +1,6 @@
 """The clients and shapes of OpenAI, vLLM, Cohere, Jina and Voyage."""
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,7 +26,6 @@ from tests.support.http_server import files_at
 from workers.serving.query_media import QueryDecoder
 
 MODEL = "bundle:english"
-DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
 
 def connect(client: httpx.Client, key: str = "any") -> openai.OpenAI:
@@ -180,15 +178,6 @@ def test_a_batch_that_takes_too_long_is_said_to(parts: Services) -> None:
     finally:
         stuck.let_go.set()
         hasty.close()
-
-
-def test_the_example_of_the_docs_runs(client: httpx.Client) -> None:
-    examples = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
-    (example,) = (one for one in examples if "import OpenAI" in one)
-    names: dict[str, openai.types.CreateEmbeddingResponse] = {}
-    exec(example.replace("http://localhost:8080", str(client.base_url)), names)
-    assert len(names["answer"].data) == 2
-    assert len(names["asked"].data) == 1
 
 
 FORMATS = ["float", "int8", "uint8", "binary", "ubinary", "base64"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -146,7 +145,6 @@ def test_a_slow_search_is_logged_without_its_words(
     assert "secret" not in line
 
 
-DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 RATE = 16_000
 ASKED = "Knead the dough, and then bake the loaf in a hot oven."
 PCM, WAV = {"Content-Type": "audio/pcm"}, {"Content-Type": "audio/wav"}
@@ -200,14 +198,6 @@ def test_raw_sound_in_chunks_finds_what_is_said(client: httpx.Client, raw: bytes
     assert answer.headers["server-timing"].startswith("recognize;dur=")
     kinds = client.get("/v1/latency").json()["by_modality"]
     assert "recognize" in kinds["speech"]["5m"]
-
-
-def test_the_docs_example_runs(client: httpx.Client, raw: bytes) -> None:
-    found = re.findall(r"```python\n(import httpx\n.*?)```", DOCS.read_text(), re.DOTALL)
-    (example,) = [one for one in found if "microphone" in one]
-    names: dict[str, Any] = {"sound": pieces(raw)}
-    exec(example.replace("http://localhost:8080", str(client.base_url).rstrip("/")), names)
-    assert names["answer"].json()["hits"][0]["name"] == "bread.txt"
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
