@@ -317,7 +317,14 @@ def _encoded_by(
     space = lane.space()
     if content := _stored_alike(query.terms, space):
         fused = replace(fused, content=content)
-    return LaneQuery("", space, embeddings, fused, fused_rest, has_text)
+    return LaneQuery(
+        model="",
+        space=space,
+        term_embeddings=embeddings,
+        fused=fused,
+        fused_rest=fused_rest,
+        has_text=has_text,
+    )
 
 
 def _stored_alike(terms: Sequence[Term], space: Space) -> str:

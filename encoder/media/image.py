@@ -62,7 +62,15 @@ def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
         decoded_pixels = image.size[0] * image.size[1]
         # Last, since counting a GIF's frames moves to its end (blocks are skipped, not decoded).
         n_frames = getattr(image, "n_frames", 1)
-        return ImageFacts(media_type, width, height, decoded_pixels, n_frames, camera, description)
+        return ImageFacts(
+            media_type,
+            width=width,
+            height=height,
+            decoded_pixels=decoded_pixels,
+            n_frames=n_frames,
+            camera=camera,
+            description=description,
+        )
 
 
 def load_image(

@@ -96,7 +96,15 @@ def _read_header(reader: _Reader) -> tuple[BertSize, dict[str, _Tensor]]:
     (eps,), (block,) = reader.read("f"), reader.ints("i")
     if block != _BLOCK:
         raise ValueError(f"its blocks are of {block}, not of {_BLOCK}")
-    size = BertSize(vocab, n_positions, hidden, ffn, n_layers, n_heads, float(eps))
+    size = BertSize(
+        vocab_size=vocab,
+        n_positions=n_positions,
+        hidden_dim=hidden,
+        ffn_dim=ffn,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        norm_eps=float(eps),
+    )
     n_pieces, *_ = reader.ints("5i")
     (blob_bytes,) = reader.ints("Q")
     reader.skip(4 * (n_pieces + 1) + 4 * n_pieces + blob_bytes)

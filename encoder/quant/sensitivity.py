@@ -253,7 +253,15 @@ def _float_rows(layers: Mapping[str, Layer], fp16_loss: float) -> list[Row]:
 
 def _row(layer: Layer, scheme: Scheme, loss: float, note: str = "") -> Row:
     n_values = layer.weight.numel()
-    return Row(layer.name, layer.kind, scheme, loss, layer.nbytes(scheme), n_values, note)
+    return Row(
+        layer.name,
+        layer.kind,
+        scheme,
+        loss=loss,
+        nbytes=layer.nbytes(scheme),
+        n_values=n_values,
+        note=note,
+    )
 
 
 def _mean(objective: Objective, originals: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:

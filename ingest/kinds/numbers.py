@@ -147,7 +147,16 @@ def _line(line: str, start: int, *, goes_on: bool) -> _Line:
     )
     labels = () if is_prose else tuple(word for word in non_numbers if _WORD.search(word))
     end = start + len(line)
-    return _Line(start, end, n_numbers, n_letters, n_visible, is_prose, goes_on, labels)
+    return _Line(
+        start,
+        end,
+        n_numbers=n_numbers,
+        n_letters=n_letters,
+        n_visible=n_visible,
+        is_prose=is_prose,
+        goes_on=goes_on,
+        words=labels,
+    )
 
 
 def _runs(lines: list[_Line]) -> Iterator[_NumberRun]:

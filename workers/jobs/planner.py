@@ -152,7 +152,9 @@ def _plan(
     if _send(feed, lambda: feed.is_empty, wanted):
         folders = walked.complete() if walked and job.within is None else []
         trace = tracing.carrier()
-        shard = Shard(cost, [], PRIORITIES[job.priority], {}, trace, folders, job.prune)
+        shard = Shard(
+            cost, [], PRIORITIES[job.priority], {}, trace, folders=folders, prune=job.prune
+        )
         last = {f"{run}-gone": shard} if folders else {}
         if board.planners.finish(job_id, planner, last) and last:
             feed.publish(job_id, f"{run}-gone", shard)

@@ -49,9 +49,9 @@ def commit_row(
         first.modality,
         first.media_type,
         first.size_bytes,
-        counts,
-        [],
-        {**first.metadata, **labels_found},
+        counts=counts,
+        locations=[],
+        metadata={**first.metadata, **labels_found},
     )
     made_by: Labels = {READ_BY: packages} if packages else {}
     row = current or replace(new, metadata={**new.metadata, **made_by})

@@ -61,13 +61,13 @@ def description_of(image: ImageFile) -> MediaDescription:
     if xmp is None:
         return iptc
     return MediaDescription(
-        xmp.title or iptc.title,
-        xmp.caption or iptc.caption,
-        _tags([*xmp.tags, *iptc.tags]),
-        xmp.rating,
-        xmp.taken or iptc.taken,
-        xmp.latitude,
-        xmp.longitude,
+        title=xmp.title or iptc.title,
+        caption=xmp.caption or iptc.caption,
+        tags=_tags([*xmp.tags, *iptc.tags]),
+        rating=xmp.rating,
+        taken=xmp.taken or iptc.taken,
+        latitude=xmp.latitude,
+        longitude=xmp.longitude,
     )
 
 
@@ -86,15 +86,15 @@ def _xmp(packet: object) -> MediaDescription | None:
     except ValueError:
         rating = 0.0
     return MediaDescription(
-        _clean(_first(parts, f"{_DC}title"), _MAX_CHARS),
-        _clean(_first(parts, f"{_DC}description"), _MAX_CAPTION_CHARS),
-        _tags(_all(parts, f"{_DC}subject")),
-        rating if 0 < rating <= 5 else None,
-        _first(parts, f"{_EXIF}DateTimeOriginal")
+        title=_clean(_first(parts, f"{_DC}title"), _MAX_CHARS),
+        caption=_clean(_first(parts, f"{_DC}description"), _MAX_CAPTION_CHARS),
+        tags=_tags(_all(parts, f"{_DC}subject")),
+        rating=rating if 0 < rating <= 5 else None,
+        taken=_first(parts, f"{_EXIF}DateTimeOriginal")
         or _first(parts, f"{_PHOTOSHOP}DateCreated")
         or _first(parts, f"{_XMP}CreateDate"),
-        _degrees(_first(parts, f"{_EXIF}GPSLatitude")),
-        _degrees(_first(parts, f"{_EXIF}GPSLongitude")),
+        latitude=_degrees(_first(parts, f"{_EXIF}GPSLatitude")),
+        longitude=_degrees(_first(parts, f"{_EXIF}GPSLongitude")),
     )
 
 

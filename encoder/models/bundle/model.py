@@ -102,11 +102,11 @@ def _opened(
         opening = Opening(
             bundle_part,
             folder / name,
-            precision,
-            gate,
-            n_threads,
-            parts.__getitem__,
-            bundle.parts,
+            precision=precision,
+            gate=gate,
+            n_threads=n_threads,
+            other=parts.__getitem__,
+            parts=bundle.parts,
         )
         load_part = partial(part_kind.open, opening)
         parts[name] = LazyTower(load_part) if name in _TOWERS else load_part()

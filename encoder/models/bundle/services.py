@@ -38,7 +38,14 @@ def open_services(model: str, n_threads: int | None = None) -> TextServices:
             part, folder = bundle.parts.get(name), bundle_folder(bundle)
             if part and not problem_with(folder, part):
                 folders[name] = folder
-                opening = Opening(part, folder / name, FLOAT32, None, n_threads, alone.__getitem__)
+                opening = Opening(
+                    part,
+                    folder / name,
+                    precision=FLOAT32,
+                    gate=None,
+                    n_threads=n_threads,
+                    other=alone.__getitem__,
+                )
                 return kind_named(part.kind).open(opening)
         return None
 

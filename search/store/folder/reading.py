@@ -318,7 +318,7 @@ class Reading:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
             of_kinds = [
-                _nearest(db, view, queries, modality, limit, of_kind, assets)
+                _nearest(db, view, queries, modality, limit, by=of_kind, assets=assets)
                 for modality, of_kind in zip(kinds, constants, strict=True)
             ]
         return [
