@@ -11,7 +11,7 @@ from typing import Protocol
 from encoder.types import Item, Modality, Role
 from search.deadline import Deadline
 from search.query.query import Query
-from search.types import IngestRequest, JsonValue, Labels, Prune, SearchResult
+from search.types import IngestRequest, Labels, SearchResult
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Job:
     now: float
     created: float
     finished: float | None = None
-    paths: Sequence[str] = ()
+    request: IngestRequest = field(default_factory=lambda: IngestRequest(()))
     n_files: int = 0
     ingested: int = 0
     unchanged: int = 0
@@ -197,17 +197,6 @@ class Job:
     """What the model cannot find, and in how many files."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Of texts: ``encoded``, and ``kept`` to the last layer."""
-    priority: str = "normal"
-    labels: Labels = field(default_factory=dict)
-    prune: Prune = False
-    """Which assets without any file are removed at the end."""
-    kinds: Sequence[str] = ()
-    """The kinds of files that are asked for; empty for all."""
-    verify: bool = False
-    """Whether files are read again whose size and time are as stored."""
-    key: str = ""
-    within: Mapping[str, JsonValue] | None = None
-    """Both as in `search.types.IngestRequest`."""
     reason: str = ""
     """Why it failed."""
     waits_for: str = ""

@@ -27,7 +27,7 @@ from search.engine import SearchEngine
 from search.errors import NotFoundError, SpaceMismatchError
 from search.query.query import Query, Term
 from search.store.stored_spaces import drop_former
-from search.types import SearchResult
+from search.types import IngestRequest, SearchResult
 from tests.contract.rows import stored_spaces
 from tests.integration.conftest import Run
 from tests.support import tiny_models as tiny
@@ -77,7 +77,7 @@ def filled(
 ) -> Iterator[tuple[Path, Resources]]:
     store = tmp_path_factory.mktemp("store") / "store"
     with opened(store, models) as resources:
-        report = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        report = resources.pipeline().ingest(IngestRequest(sorted(map(str, files.iterdir()))))
         assert report.failures == []
         assert report.limits == {}
         yield store, resources
@@ -156,8 +156,8 @@ def test_what_is_ingested_again_is_known_and_what_is_deleted_is_gone(
     models: str, files: Path, tmp_path: Path
 ) -> None:
     with opened(tmp_path / "store", models) as resources:
-        first = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
-        again = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        first = resources.pipeline().ingest(IngestRequest(sorted(map(str, files.iterdir()))))
+        again = resources.pipeline().ingest(IngestRequest(sorted(map(str, files.iterdir()))))
         assert (first.ingested, again.ingested, again.unchanged) == (4, 0, 4)
         store = resources.store()
         assert checked(store, resources.uploads, lambda _done, _all: None)["differences"] == []
@@ -169,7 +169,7 @@ def test_what_is_ingested_again_is_known_and_what_is_deleted_is_gone(
 def test_a_store_moves_to_several_models_and_back(models: str, files: Path, tmp_path: Path) -> None:
     store, photos = tmp_path / "store", models.split(",")[1].removeprefix("image=")
     with opened(store, photos) as resources:
-        report = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        report = resources.pipeline().ingest(IngestRequest(sorted(map(str, files.iterdir()))))
         assert [Path(each.uri).name for each in report.failures] == ["hiss.wav"]
         moved = move(resources, ReindexPlan(model=models, n_queries=2))
         assert (moved.switched, moved.reason) == (True, "")
@@ -195,7 +195,7 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
         Image.fromarray(pixels).save(photos / f"{number}.png")
     with opened(tmp_path / "store", models) as resources:
         pipeline = resources.pipeline()
-        pipeline.ingest(sorted(map(str, [*files.iterdir(), *photos.iterdir()])))
+        pipeline.ingest(IngestRequest(sorted(map(str, [*files.iterdir(), *photos.iterdir()]))))
         pipeline.calibrate_if_due(is_last=True)
         store, encoder = resources.store(), resources.encoder()
         with closing(SearchEngine(encoder.home, store, lanes=encoder.lanes)) as engine:

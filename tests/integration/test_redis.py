@@ -127,7 +127,7 @@ def test_a_worker_does_what_another_process_plans(
     board = JobBoard(broker)
     while not (job := board.status(job_id)).ended:
         time.sleep(0.1)
-    assert (job.state, job.prune, job.n_files, job.open_shards) == ("done", True, 6, 0)
+    assert (job.state, job.request.prune, job.n_files, job.open_shards) == ("done", True, 6, 0)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
 
@@ -148,7 +148,9 @@ def test_cancel_says_whether_something_is_still_under_way(anymodal: Run, broker:
     job_id = board.create(IngestRequest(["/a.txt", "/b.txt"]))
     assert board.planners.begin(job_id, "planner")
     for shard_id in ("held", "waits"):
-        board.shards.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]), "planner")
+        board.shards.add(
+            job_id, shard_id, Shard("text", IngestRequest([f"/{shard_id}.txt"])), "planner"
+        )
     assert board.shards.claim(job_id, "held")
     told = anymodal("jobs", "cancel", job_id, "--broker", broker)
     assert told == {"id": job_id, "cancelled": True, "state": "cancelling"}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workers.jobs.redis import RedisJobs
 
 _POLL_S = 0.2
+_ASKED = ("priority", "paths", "labels", "prune", "kinds")
 _NO_BROKER = (
     "Jobs are kept on a broker, but none is set. Pass --broker redis://HOST:6379/0 or set "
     "ANYMODAL_BROKER. Without a broker, `anymodal ingest` works in its own process and shows its "
@@ -90,22 +91,11 @@ def retry(job_id: str) -> None:
 
 def _plan_anew(job: Job) -> str:
     """Plan a job from the start; return who plans it."""
-    from search.types import IngestRequest
     from workers.jobs.planner import start_planner
     from workers.jobs.recovery import unseen_path
 
-    request = IngestRequest(
-        job.paths,
-        job.labels,
-        job.prune,
-        job.kinds,
-        job.priority,
-        verify=job.verify,
-        key=job.key,
-        within=job.within,
-    )
-    restart = partial(_jobs().board.restart, job.job_id, request)
-    if unseen := unseen_path(job.paths):
+    restart = partial(_jobs().board.restart, job.job_id, job.request)
+    if unseen := unseen_path(job.request.paths):
         restart(start_s=0.0)
         return _by_a_worker(unseen)
     restart()
@@ -125,7 +115,7 @@ def _plan_on(job: Job) -> str:
     board = _jobs().board
     if not lost_its_planner(board, job.job_id, say):
         return ""
-    if unseen := unseen_path(job.paths):
+    if unseen := unseen_path(job.request.paths):
         return _by_a_worker(unseen)
     if board.planners.hand_over(job.job_id):
         start_planner(job.job_id)
@@ -206,11 +196,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "declined": dict(job.declined) if job.planner_lost else {},
         "reason": job.reason,
         "waits_for": job.waits_for,
-        "priority": job.priority,
-        "paths": list(job.paths),
-        "labels": dict(job.labels),
-        "prune": job.prune,
-        "kinds": list(job.kinds),
+        **{name: getattr(job.request, name) for name in _ASKED},
         "created": round(job.created, 3),
         "finished": round(job.finished, 3) if job.finished else None,
         "seconds": round(job.seconds, 3),
@@ -257,7 +243,7 @@ def job_lines(job: Job) -> list[str]:
     lost = " (its planner is gone; a worker takes over)" if job.planner_lost else ""
     time_left = f", {clock(job.left_s)} left" if job.left_s is not None else ""
     return [
-        f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
+        f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.request.paths))}",
         f"{job.n_done} of {job.n_files} files in {clock(job.seconds)}{time_left}: {job.ingested} "
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",

@@ -8,7 +8,7 @@ from functools import partial
 from search.store.milvus.link import without_password
 from workers.app import app
 from workers.jobs.redis_link import BrokerError
-from workers.jobs.shard import Shard, queue_name
+from workers.jobs.shard import PRIORITIES, Shard, queue_name
 from workers.observe.logs import clean
 
 
@@ -49,7 +49,7 @@ def publish(job_id: str, shard_id: str, shard: Shard, patience_s: float = 600.0)
                 "anymodal.run_shard",
                 (job_id, shard_id),
                 queue=queue_name(shard.cost),
-                priority=shard.priority,
+                priority=PRIORITIES[shard.request.priority],
                 headers=shard.trace,
                 retry=False,
                 ignore_result=True,

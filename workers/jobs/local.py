@@ -66,7 +66,7 @@ class _Run:
             time.time(),
             self.created,
             self.finished,
-            self.request.paths,
+            self.request,
             n_files=max(self.n_files, report.n_files),  # object stores are listed meanwhile
             ingested=report.ingested,
             unchanged=report.unchanged,
@@ -80,12 +80,6 @@ class _Run:
             tokens=dict(report.tokens),
             reason=self.reason,
             waits_for=self.waits_for,
-            labels=self.request.labels,
-            prune=self.request.prune,
-            kinds=self.request.kinds,
-            verify=self.request.verify,
-            key=self.request.key,
-            within=self.request.within,
         )
 
 

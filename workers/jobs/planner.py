@@ -9,8 +9,8 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import IO
 
@@ -150,28 +150,15 @@ def _plan(
         if stopped() or not _send(feed, lambda: not feed.is_full, wanted):
             return
     if _send(feed, lambda: feed.is_empty, wanted):
-        folders = walked.complete() if walked and job.within is None else []
-        trace = tracing.carrier()
-        shard = Shard(
-            cost, [], PRIORITIES[job.priority], {}, trace, folders=folders, prune=job.prune
-        )
+        folders = walked.complete() if walked and job.request.within is None else []
+        shard = replace(_shard(job, cost, []), folders=folders)
         last = {f"{run}-gone": shard} if folders else {}
         if board.planners.finish(job_id, planner, last) and last:
             feed.publish(job_id, f"{run}-gone", shard)
 
 
-def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
-    trace, kinds = tracing.carrier(), list(job.kinds)
-    return Shard(
-        cost,
-        paths,
-        PRIORITIES[job.priority],
-        job.labels,
-        trace,
-        kinds=kinds,
-        verify=job.verify,
-        within=job.within,
-    )
+def _shard(job: Job, cost: str, paths: Sequence[str]) -> Shard:
+    return Shard(cost, replace(job.request, paths=paths), tracing.carrier())
 
 
 def _send(feed: Feed, enough: Callable[[], bool], is_wanted: Callable[[], bool]) -> bool:
@@ -227,7 +214,7 @@ def files_of_job(
     board: JobBoard, job_id: str, walked: WalkedFolders | None = None
 ) -> Iterable[str]:
     """The files of a job; links that are refused become dead letters."""
-    paths = board.status(job_id).paths
+    paths = board.status(job_id).request.paths
     return files_of(paths, lambda refused: board.refuse(job_id, refused), walked)
 
 
@@ -254,7 +241,7 @@ def plan_paths(
     board: JobBoard, job_id: str, settings: Settings, stopped: Callable[[], bool] = lambda: False
 ) -> None:
     """Find the files of a job that is on the board, and feed its shards to the queues."""
-    walked = WalkedFolders(board.status(job_id).paths, settings.ingest)
+    walked = WalkedFolders(board.status(job_id).request.paths, settings.ingest)
     plan(
         board,
         job_id,

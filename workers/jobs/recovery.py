@@ -87,7 +87,8 @@ class Sweeper:
             logger.info("sending shard %s of job %s again: %s", shard_id, job_id, reason)
             metrics.RESENT.labels(reason).inc()
             # Ahead of shards that have not been tried yet: it has waited already.
-            self._publish(job_id, shard_id, replace(shards[shard_id], priority=0))
+            request = replace(shards[shard_id].request, priority="interactive")
+            self._publish(job_id, shard_id, replace(shards[shard_id], request=request))
         return len(again)
 
 
@@ -146,7 +147,7 @@ class Takeover:
 
     def _why_not(self, job: Job) -> str | None:
         """Why this worker cannot plan a job, if so."""
-        if unseen := unseen_path(job.paths):
+        if unseen := unseen_path(job.request.paths):
             return f"{unseen} does not exist on any worker's machine"
         if job.planner:  # the last one began
             self._failures.pop(job.job_id, None)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 
-from search.types import JsonValue, Labels, Prune
+from search.types import IngestRequest
 from workers.pipeline.files import CLASSES
 
 PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
@@ -28,30 +28,29 @@ class Shard:
 
     cost: str
     """The cost class, which names the queue."""
-    paths: list[str]
-    priority: int = 3
-    """0 is served first."""
-    labels: Labels = field(default_factory=dict)
+    request: IngestRequest
+    """The job's, of these files alone."""
     trace: dict[str, str] = field(default_factory=dict)
     """The job's span (`workers.observe.tracing.carrier`), the parent of the shard's."""
     folders: list[str] = field(default_factory=list)
     """The job's folders, whose stored files may be gone. Only the last shard has these, and no
     files."""
-    prune: Prune = False
-    """Which assets without any file are removed."""
-    kinds: list[str] = field(default_factory=list)
-    """The kinds of files that were requested; empty for all."""
-    verify: bool = False
-    """Whether files are read again whose size and time are as stored."""
-    within: Mapping[str, JsonValue] | None = None
-    """See `search.types.IngestRequest`."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return self.request.paths
+
+    def of(self, paths: Sequence[str]) -> Shard:
+        """The same for other files."""
+        return replace(self, request=replace(self.request, paths=paths))
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def loads(cls, text: str) -> Shard:
-        return cls(**json.loads(text))
+        facts = json.loads(text)
+        return cls(**{**facts, "request": IngestRequest(**facts["request"])})
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import TypeAlias
@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
-from search.types import JsonValue, Labels, Prune
+from search.types import IngestRequest, Prune
 from workers.jobs.board import JobBoard
 from workers.jobs.leases import repeating
 from workers.jobs.shard import Claim, Shard
@@ -56,10 +56,7 @@ class CrashedError(AnymodalError):
 Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
 Forget: TypeAlias = Callable[[Sequence[str], Prune], IngestReport]
 GoOn: TypeAlias = Callable[[], bool]
-Within: TypeAlias = Mapping[str, JsonValue] | None
-Ingest: TypeAlias = Callable[
-    [Sequence[str], Begun, Labels, Sequence[str], GoOn, bool, Within], IngestReport
-]
+Ingest: TypeAlias = Callable[[IngestRequest, Begun, GoOn], IngestReport]
 
 
 @dataclass(frozen=True)
@@ -67,9 +64,8 @@ class ShardRun:
     """One delivery of one shard.
 
     Args:
-        ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels,
-            kinds, whether to go on (until the job is cancelled), whether to verify, and the
-            filter within which to stay.
+        ingest: `IngestPipeline.ingest`, with callbacks for ids of new contents, and for whether to
+            go on (until the job is cancelled).
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
         forget: forgets files that are gone from folders, and removes those assets that were named.
@@ -149,10 +145,8 @@ class ShardRun:
 
     def _report(self, shard: Shard, begun: Begun, go_on: GoOn) -> IngestReport:
         if shard.folders:
-            return self.forget(shard.folders, shard.prune)
-        return self.ingest(
-            shard.paths, begun, shard.labels, shard.kinds, go_on, shard.verify, shard.within
-        )
+            return self.forget(shard.folders, shard.request.prune)
+        return self.ingest(shard.request, begun, go_on)
 
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
         """Whether this is the job's last shard; waits a while for those that others hold."""
@@ -177,8 +171,7 @@ class ShardRun:
         if len(shard.paths) <= 1:
             return self._set_aside(job_id, shard_id, shard, error)
         parts = {
-            f"{shard_id}.{number}": replace(shard, paths=[path])
-            for number, path in enumerate(shard.paths)
+            f"{shard_id}.{number}": shard.of([path]) for number, path in enumerate(shard.paths)
         }
         self.board.shards.finish(job_id, shard_id, IngestReport(), parts)
         for part_id, single in parts.items():

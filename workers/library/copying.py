@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from encoder.system.batched import in_batches
 from ingest.types import Failure
 from search.store.base import VectorStore
-from search.types import AssetRow
+from search.types import AssetRow, IngestRequest
 from workers.pipeline.ingest_pipeline import IngestPipeline
 
 OnProgress = Callable[[int, int], object]
@@ -113,7 +113,7 @@ class Copier:
 
     def _encode(self, rows: Sequence[AssetRow], done: Copied) -> None:
         started_s = time.monotonic()
-        report = self.new.ingest([uri for row in rows for uri in row.locations])
+        report = self.new.ingest(IngestRequest([uri for row in rows for uri in row.locations]))
         self.tried.update(map(_as_tried, rows))
         reasons = {failure.uri: failure for failure in report.failures}
         whole_ids = self._whole(rows)

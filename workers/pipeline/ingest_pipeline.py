@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SHARDS_AT_ONCE = 2
 """Decoding and encoding of two shards use two cores; more cost memory and gain nothing."""
 _POLL_S = 0.2
-_WANTED = ("labels", "prune", "kinds", "gone", "verify", "within")
 
 
 class Turns:
@@ -166,26 +165,49 @@ class IngestPipeline:
             InputError: there is no such kind.
             DiskError: the disk is full. Shards under way were finished.
         """
-        check_names([*kinds, *self.config.kinds])
-        total = IngestReport()
-        walked, patience = WalkedFolders(paths, self.config), _patience(on_wait, stopped)
+        request = IngestRequest(
+            paths,
+            labels or {},
+            prune,
+            kinds,
+            gone=gone,
+            verify=verify,
+            within=within,
+        )
+        return self.fulfil(request, on_report=on_report, on_wait=on_wait, stopped=stopped)
+
+    def fulfil(
+        self,
+        request: IngestRequest,
+        *,
+        on_report: Callable[[IngestReport], object] = lambda _: None,
+        on_wait: Callable[[Exception], bool] = lambda _: False,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> IngestReport:
+        """`run` what a request asks for, whatever its priority."""
+        check_names([*request.kinds, *self.config.kinds])
+        total, refused = IngestReport(), IngestReport()
+        walked, patience = WalkedFolders(request.paths, self.config), _patience(on_wait, stopped)
 
         def count(report: IngestReport) -> None:
             total.add(report)
             on_report(report)
 
         def looks() -> Sequence[Looks]:
-            return self._gone(prune).looks(walked.complete())
+            return self._gone(request.prune).looks(walked.complete())
 
-        job = partial(self._job, kinds, verify, within)
-        known = KnownFiles(job, looks, labels or {}, count, stopped)
-        ingest = partial(
-            self.ingest, labels=labels or {}, kinds=kinds, verify=verify, within=within
-        )
-        self._ingest_all(paths, walked, known, partial(self._shard, ingest, patience, stopped))
+        known = KnownFiles(partial(self._job, request), looks, request.labels, count, stopped)
+        unknown_files = known.rest(files_of(request.paths, refused.failures.append, walked))
+        groups = (group for _, group in shards(unknown_files, self.shard_files))
+        for report in _side_by_side(
+            groups, partial(self._shard, request, patience, stopped), stopped
+        ):
+            count(report)
+        self.hashes.clear()  # those left are of files that changed before their shard
+        count(refused)
         if not stopped():
-            if within is None:
-                forget = partial(self.forget, walked.complete(), prune, gone)
+            if request.within is None:
+                forget = partial(self.forget, walked.complete(), request.prune, request.gone)
                 try:
                     count(retry.tried(forget, 1, patience))
                 except retry.FailedError as failed:
@@ -193,46 +215,22 @@ class IngestPipeline:
             self.calibrate_if_due(is_last=True)
         return total
 
-    def _ingest_all(
-        self,
-        paths: Sequence[str],
-        walked: WalkedFolders,
-        known: KnownFiles,
-        work: Callable[[Sequence[str]], IngestReport],
-    ) -> None:
-        """Find files, note those whose content is stored, and work on the others by shards."""
-        refused = IngestReport()
-        unknown_files = known.rest(files_of(paths, refused.failures.append, walked))
-        groups = (group for _, group in shards(unknown_files, self.shard_files))
-        for report in _side_by_side(groups, work, known.stopped):
-            known.on_report(report)
-        self.hashes.clear()  # those left are of files that changed before their shard
-        known.on_report(refused)
-
-    def fulfil(self, request: IngestRequest, **calls: Any) -> IngestReport:
-        """`run` what a request asks for, whatever its priority and hosts; ``calls`` are its."""
-        wanted = {name: getattr(request, name) for name in _WANTED}
-        return self.run(request.paths, **wanted, **calls)
-
     def ingest(
         self,
-        files: Sequence[str],
+        request: IngestRequest,
         begun: Callable[[Sequence[str]], set[str]] | None = None,
-        labels: Labels | None = None,
-        kinds: Sequence[str] = (),
         go_on: Callable[[], bool] = lambda: True,
-        verify: bool = False,
-        within: Labels | None = None,
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
-        return self._job(kinds, verify, within).run(files, begun, labels, go_on)
+        return self._job(request).run(request.paths, begun, request.labels, go_on)
 
-    def _job(self, kinds: Sequence[str], verify: bool, within: Labels | None) -> IngestJob:
-        chosen = {"kinds": tuple(kinds)} if kinds else {}
+    def _job(self, request: IngestRequest) -> IngestJob:
+        chosen = {"kinds": tuple(request.kinds)} if request.kinds else {}
+        within = None if request.within is None else parse_filter(request.within, "within")
         encoder, store = self.parts()
         return IngestJob(
             encoder,
-            store if within is None else visible(store, parse_filter(within, "within")),
+            visible(store, within) if within else store,
             self.config.model_copy(update=chosen),
             batch_segments=self.batch_segments,
             decode_threads=self.decode_threads,
@@ -242,7 +240,7 @@ class IngestPipeline:
             uploaded=self.uploaded,
             hashes=self.hashes,
             only=self.only,
-            verify=verify,
+            verify=request.verify,
         )
 
     def forget(
@@ -267,7 +265,7 @@ class IngestPipeline:
 
     def _shard(
         self,
-        ingest: Callable[..., IngestReport],
+        request: IngestRequest,
         patience: retry.Pause,
         stopped: Callable[[], bool],
         files: Sequence[str],
@@ -284,7 +282,7 @@ class IngestPipeline:
 
         def work(shard_paths: Sequence[str]) -> IngestReport:
             with self.turns:
-                return ingest(shard_paths, go_on=go_on)
+                return self.ingest(replace(request, paths=shard_paths), go_on=go_on)
 
         report, parts = IngestReport(), deque([files])
         while parts and not stopped():

@@ -52,7 +52,7 @@ class KeyJobs:
 
     def status(self, job_id: str) -> Job:
         job = self._jobs.status(job_id)
-        if job.key != self._key.key_id:
+        if job.request.key != self._key.key_id:
             raise NotFoundError(f"There is no job {job_id!r}.", "See GET /v1/jobs.")
         return job
 
@@ -61,7 +61,7 @@ class KeyJobs:
         return self._jobs.failures(job_id)
 
     def recent(self) -> Sequence[Job]:
-        return [job for job in self._jobs.recent() if job.key == self._key.key_id]
+        return [job for job in self._jobs.recent() if job.request.key == self._key.key_id]
 
     def cancel(self, job_id: str) -> bool:
         self.status(job_id)

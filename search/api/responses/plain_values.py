@@ -92,7 +92,7 @@ def job_json(
         "failures": [failure_json(failure) for failure in failures],
         "seconds": round(job.seconds, 3),
         "left_s": job.left_s,
-        "asset_ids": uploads.owners_of(job.paths),
+        "asset_ids": uploads.owners_of(job.request.paths),
         "reason": without_paths(job.reason),
         "waits_for": without_paths(job.waits_for),
     }

@@ -19,6 +19,7 @@ from search.api.services import Services
 from search.api.uploads.remote import RemoteUploads
 from search.errors import StoreUnavailableError
 from search.store.locks import exclusive
+from search.types import IngestRequest
 from tests.faults.disk import small_disk
 from tests.support.media import picture, write_film, write_heic
 from workers.config import Settings
@@ -104,7 +105,7 @@ def test_a_worker_without_the_data_folder_fetches_uploads(
     path = f"/of/the/api/uploads/{'0' * 16}/{home.relative_to(parts.uploads.folder)}/herons.txt"
     gone = f"/of/the/api/uploads/{'0' * 16}/ab/{'ab' * 16}/a.txt"
     far = Resources(Settings(store="memory:", uploads_url=str(client.base_url)))
-    report = far.pipeline().ingest([path, gone, "/of/the/api/other.txt"])
+    report = far.pipeline().ingest(IngestRequest([path, gone, "/of/the/api/other.txt"]))
     (row,) = far.store().scan()
     assert (row.asset_id, row.locations, row.metadata["tags"]) == (asset_id, [path], ["far"])
     assert (report.ingested, [one.uri for one in report.failures]) == (

@@ -40,17 +40,21 @@ def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) ->
     labels = {"tags": ["sea"], "year": 1999}
     job_id = board.create(IngestRequest(["/data"], labels=labels, verify=True))
     sent = sent_of(board, job_id, ["/a.txt", "/b.mp4"])
-    assert [(shard.labels, shard.verify) for _, _, shard in sent] == [(labels, True)] * 2
+    assert [(shard.request.labels, shard.request.verify) for _, _, shard in sent] == [
+        (labels, True)
+    ] * 2
     for _, shard_id, _ in sent:
         claim = board.shards.claim(job_id, shard_id)
         assert claim
-        assert claim.shard.labels == labels
+        assert claim.shard.request.labels == labels
         report = IngestReport()
         report.fail(claim.shard.paths[0], CorruptMediaError("no", "Mend it."))
         board.shards.finish(job_id, shard_id, report)
     sent.clear()
     replay(board, job_id, lambda *message: sent.append(message))
-    assert [(shard.labels, shard.verify) for _, _, shard in sent] == [(labels, True)] * 2
+    assert [(shard.request.labels, shard.request.verify) for _, _, shard in sent] == [
+        (labels, True)
+    ] * 2
     assert job_facts(board.status(job_id))["labels"] == labels
 
 
@@ -66,10 +70,10 @@ def test_a_filter_reaches_every_shard_and_nothing_is_forgotten(
         job_id = board.create(request)
         walked = WalkedFolders(request.paths, IngestConfig())
         sent = sent_of(board, job_id, files_of_job(board, job_id, walked), walked=walked)
-        assert [shard.within for _, _, shard in sent if shard.paths] == [request.within]
+        assert [shard.request.within for _, _, shard in sent if shard.paths] == [request.within]
         assert sum(bool(shard.folders) for _, _, shard in sent) == n_last
         job = board.status(job_id)
-        assert (job.key, job.within) == (request.key, request.within)
+        assert (job.request.key, job.request.within) == (request.key, request.within)
 
 
 def test_a_cancelled_job_counts_what_was_under_way_and_takes_no_more(board: JobBoard) -> None:
@@ -82,7 +86,7 @@ def test_a_cancelled_job_counts_what_was_under_way_and_takes_no_more(board: JobB
     for shard_id in (stored, waits):  # the store failed; of one, something may be there
         board.shards.release(job_id, shard_id, 0.0)
     assert board.cancel(job_id)
-    assert not board.shards.add(job_id, "more", Shard("text", ["/e.txt"]), "")
+    assert not board.shards.add(job_id, "more", Shard("text", IngestRequest(["/e.txt"])), "")
     assert sorted(board.shards.open(job_id)) == [at_work, stored]
     assert board.shards.claim(job_id, queued) is None
     assert (board.status(job_id).state, board.running()) == ("cancelling", [job_id])
@@ -116,9 +120,7 @@ def test_a_cancelled_job_is_not_divided(board: JobBoard) -> None:
     job_id, [(_, shard_id, shard)] = planned(board, "/a.txt", "/b.txt")
     board.shards.claim(job_id, shard_id)
     board.cancel(job_id)
-    assert board.shards.finish(
-        job_id, shard_id, IngestReport(), {"part": replace(shard, paths=["/a.txt"])}
-    )
+    assert board.shards.finish(job_id, shard_id, IngestReport(), {"part": shard.of(["/a.txt"])})
     assert (board.status(job_id).state, board.shards.open(job_id)) == ("cancelled", {})
 
 
@@ -169,7 +171,8 @@ def test_a_silent_worker_loses_its_shard_to_one_sweeper(board: JobBoard, url: st
     sweepers = [Sweeper(JobBoard(url), lambda *message: sent.append(message)) for _ in range(3)]
     for sweeper in sweepers:
         sweeper.sweep()
-    assert sent == [(job_id, shard_id, replace(shard, priority=0))]
+    first = replace(shard.request, priority="interactive")
+    assert sent == [(job_id, shard_id, replace(shard, request=first))]
     assert board.shards.claim(job_id, shard_id) == Claim(shard, crashes=1, taken_over=True)
 
 
@@ -199,7 +202,8 @@ def test_a_lost_message_is_sent_again_but_not_one_that_waits(board: JobBoard) ->
     board.link.redis.lpush(queue_name("video"), "a film that no worker takes")
     for _ in range(3):
         sweep()
-    assert sent == [(job_id, shard_id, replace(shard, priority=0))]
+    first = replace(shard.request, priority="interactive")
+    assert sent == [(job_id, shard_id, replace(shard, request=first))]
 
 
 def test_what_is_released_waits_and_may_be_forgiven(board: JobBoard) -> None:

@@ -20,7 +20,7 @@ from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
-from search.types import IngestRequest, Labels
+from search.types import IngestRequest
 from tests.support.valkey import tries_of
 from tests.support.waiting import wait_for
 from workers.jobs import local
@@ -148,7 +148,7 @@ def test_a_cancelled_upload_is_removed_under_the_lock_of_its_content(
 def job(board: JobBoard) -> str:
     job_id = board.create(IngestRequest(["/data"]))
     board.planners.begin(job_id, "p")
-    board.shards.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]), "p")
+    board.shards.add(job_id, "s", Shard("text", IngestRequest(["/a.txt", "/b.txt"])), "p")
     board.planners.finish(job_id, "p")
     return job_id
 
@@ -162,20 +162,16 @@ class Work:
 
     def __call__(
         self,
-        paths: Sequence[str],
+        request: IngestRequest,
         begun: Callable[[Sequence[str]], set[str]],
-        labels: Labels,
-        kinds: Sequence[str],
         _go_on: Callable[[], bool],
-        _verify: bool,
-        _within: object = None,
     ) -> IngestReport:
         self.calls += 1
-        self.labels, self.kinds = labels, kinds
-        begun(paths)
+        self.request = request
+        begun(request.paths)
         if self.errors:
             raise self.errors.pop(0)
-        return IngestReport(ingested=len(paths))
+        return IngestReport(ingested=len(request.paths))
 
 
 def run_of(board: JobBoard, work: Work) -> ShardRun:
@@ -240,18 +236,14 @@ def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -
 
 def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard, job: str) -> None:
     def work(
-        paths: Sequence[str],
+        request: IngestRequest,
         begun: Callable[[Sequence[str]], set[str]],
-        _labels: Labels,
-        _kinds: Sequence[str],
         _go_on: Callable[[], bool],
-        _verify: bool,
-        _within: object = None,
     ) -> IngestReport:
-        begun(paths)
-        if "/a.txt" in paths:
+        begun(request.paths)
+        if "/a.txt" in request.paths:
             raise ValueError("a decoder's own")
-        return IngestReport(ingested=len(paths))
+        return IngestReport(ingested=len(request.paths))
 
     run = replace(run_of(board, Work()), ingest=work)
     while not board.status(job).ended:
@@ -276,15 +268,11 @@ def test_a_cancelled_job_ends_in_the_middle_of_a_shard(
     monkeypatch.setattr(board, "lease_s", 0.4)  # it beats four times as often
 
     def work(
-        paths: Sequence[str],
+        request: IngestRequest,
         begun: Callable[[Sequence[str]], set[str]],
-        _labels: Labels,
-        _kinds: Sequence[str],
         go_on: Callable[[], bool],
-        _verify: bool,
-        _within: object = None,
     ) -> IngestReport:
-        begun(paths)
+        begun(request.paths)
         assert go_on()
         board.cancel(job)
         assert board.status(job).state == "cancelling"

@@ -51,7 +51,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
     walked = WalkedFolders(paths, IngestConfig())
     sent = sent_of(board, job_id, files_of_job(board, job_id, walked), walked=walked, shard_files=9)
     (_, files_id, _), (_, last_id, last) = sent
-    assert (last.paths, last.folders, last.prune) == ([], [str(tmp_path)], True)
+    assert (last.paths, last.folders, last.request.prune) == ([], [str(tmp_path)], True)
     assert board.status(job_id).n_files == 3
 
     asked: list[object] = []
@@ -62,7 +62,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
 
     run = ShardRun(
         board,
-        lambda paths, *_: ingested(len(paths)),
+        lambda request, *_: ingested(len(request.paths)),
         reopen=lambda: None,
         publish=lambda *_: None,
         pause_s=0.0,

@@ -224,7 +224,7 @@ def test_a_job_keeps_its_lease_while_all_planners_are_busy(url: str, folder: Pat
 def test_what_was_added_is_done_before_a_job_fails(board: JobBoard) -> None:
     job_id = board.create(IngestRequest(["/nowhere"]))
     board.planners.begin(job_id, "p")
-    board.shards.add(job_id, "s", Shard("text", ["/a.txt"]), "p")
+    board.shards.add(job_id, "s", Shard("text", IngestRequest(["/a.txt"])), "p")
     board.planners.fail(job_id, "p", "Its files cannot be found: no.")
     assert board.status(job_id).state == "running"
     board.shards.claim(job_id, "s")
