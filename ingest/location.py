@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 INSIDE = "!/"
 """Separates an archive from a file in it."""
 
@@ -17,6 +19,16 @@ def inside(holder: str, name: str) -> str:
     '/a.zip!/b/c.txt'
     """
     return f"{holder}{INSIDE}{name}"
+
+
+def is_path(source: str) -> bool:
+    """Whether a source is a path on this machine, not the URL of a page or an object.
+
+    >>> [is_path(source) for source in ("/a", "a:b", "file:///a", "S3://b/k", "https://h/a")]
+    [True, True, True, False, False]
+    """
+    scheme = _SCHEME.match(source)
+    return scheme is None or scheme[1].lower() == "file"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ingest import discover
 from ingest.config import IngestConfig
 from ingest.kinds import Cost
 from ingest.kinds.registry import cost_of
+from ingest.location import is_path
 from ingest.sources.objects import FoundObject, is_object, list_objects, normal
 from ingest.sources.urls import is_url
 
@@ -34,7 +35,7 @@ def files_of(
     paths: Sequence[str], on_refused: OnRefused, walked: WalkedFolders | None = None
 ) -> Iterable[str]:
     """All files under these paths, streamed; URLs come first, then those of objects."""
-    local = [path for path in paths if not is_url(path) and not is_object(path)]
+    local = filter(is_path, paths)
     objects = _objects(filter(is_object, paths), on_refused, walked)
     discovered = discover(local, on_refused, walked.unread if walked else lambda _: None)
     return chain(filter(is_url, paths), objects, map(str, discovered))
@@ -60,9 +61,8 @@ class WalkedFolders:
     """Notes which of the folders to ingest were read to the end."""
 
     def __init__(self, paths: Sequence[str], config: IngestConfig) -> None:
-        local = [path for path in paths if not is_url(path) and not is_object(path)]
         self.config = config
-        self._folders = [Path(path) for path in local if _is_folder(path)]
+        self._folders = [Path(path) for path in paths if is_path(path) and _is_folder(path)]
         self._unread: set[Path] = set()
         self._whole: list[str] = []
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from encoder.errors import AnymodalError
-from ingest.sources.objects import is_object
-from ingest.sources.urls import is_url
+from ingest.location import is_path
 from search.types import Labels
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.places import Identifying, LocatedFiles
+from workers.pipeline.places import Identifying, KnownPlaces
 from workers.pipeline.pruning import Looks
 from workers.pipeline.reports import IngestReport
 
@@ -28,20 +27,6 @@ MOST_FILES = 4096
 _MOST_BYTES = 256 * 2**20
 """The most bytes read before anything is noted: what is not stored waits for it."""
 _AT_ONCE = 256
-
-
-@dataclass
-class _Part:
-    """Files that were checked, and what still has to be done with them."""
-
-    stored: LocatedFiles = field(default_factory=LocatedFiles)
-    rest: list[str] = field(default_factory=list)
-    n_bytes: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        n_files = len(self.rest) + sum(map(len, self.stored.assets.values()))
-        return n_files >= MOST_FILES or self.n_bytes >= _MOST_BYTES
 
 
 @dataclass(frozen=True)
@@ -64,20 +49,20 @@ class KnownFiles:
             yield from files
             return
         local_paths = list[str]()
-        batch = _Part()
+        batch = KnownPlaces()
         for path in files:
             if self.stopped():
                 return
-            if is_url(path) or is_object(path):
+            if not is_path(path):
                 yield path
                 continue
             local_paths.append(path)
             if len(local_paths) == _AT_ONCE:
                 self._look(local_paths, batch)
                 local_paths.clear()
-                if batch.is_full:
+                if batch.n_files >= MOST_FILES or batch.n_bytes >= _MOST_BYTES:
                     yield from self._noted(batch)
-                    batch = _Part()
+                    batch = KnownPlaces()
         self._look(local_paths, batch)
         yield from self._noted(batch)
 
@@ -88,7 +73,7 @@ class KnownFiles:
         except AnymodalError:  # the shards report it
             return False
 
-    def _look(self, paths: Sequence[str], batch: _Part) -> None:
+    def _look(self, paths: Sequence[str], batch: KnownPlaces) -> None:
         """Count the files that are as stored, and add the others to a part."""
         job, report = self.job(), IngestReport()
         with ExitStack() as scratch:
@@ -106,19 +91,19 @@ class KnownFiles:
             else:
                 report.unchanged += len(copies)
         for asset_id, copies in known_places.elsewhere.assets.items():
-            batch.stored.assets[asset_id] += copies
+            batch.elsewhere.assets[asset_id] += copies
         batch.rest += known_places.rest
         batch.n_bytes += known_places.n_bytes
         self.on_report(report)
 
-    def _noted(self, batch: _Part) -> Iterator[str]:
+    def _noted(self, batch: KnownPlaces) -> Iterator[str]:
         """Note the stored contents of a part; yield the rest, or everything if that fails."""
         report = IngestReport()
         try:
-            if batch.stored.assets:
+            if batch.elsewhere.assets:
                 looks = self.looks()
                 self.job().note(
-                    batch.stored.assets,
+                    batch.elsewhere.assets,
                     self.labels,
                     lambda row: set().union(*(look.dead(row) for look in looks)),
                     report,
@@ -126,5 +111,5 @@ class KnownFiles:
                 self.on_report(report)
         except AnymodalError as error:
             logger.info("files are checked again: %s", error)
-            yield from (copy.uri for copies in batch.stored.assets.values() for copy in copies)
+            yield from (copy.uri for copies in batch.elsewhere.assets.values() for copy in copies)
         yield from batch.rest

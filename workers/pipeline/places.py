@@ -24,7 +24,7 @@ from ingest.kinds.registry import (
     kind_of,
     left_out,
 )
-from ingest.location import Location, inside
+from ingest.location import Location, inside, is_path
 from ingest.sources.archives import identify_members
 from ingest.sources.identity import content_id, identify_copy, modified_s, place
 from ingest.sources.objects import (
@@ -147,6 +147,11 @@ class KnownPlaces:
     n_bytes: int = 0
     """How many bytes were read."""
 
+    @property
+    def n_files(self) -> int:
+        """How many still have to be written or read."""
+        return len(self.rest) + sum(map(len, self.elsewhere.assets.values()))
+
 
 @dataclass(frozen=True)
 class File:
@@ -213,9 +218,9 @@ class Places:
         """What is at these places; `Identifying.on_failure` takes what cannot be read."""
         located = LocatedFiles()
         patience = Patience()
-        objects = self._look_far([path for path in paths if is_object(path)], patience)
-        local_paths = [path for path in paths if not is_object(path)]
-        looked = {path: self._look(path) for path in local_paths} | objects
+        objects = self._look_far(paths, patience)
+        local = {path: self._look(path) for path in paths if not is_object(path)}
+        looked = local | objects
         unlike = self._unlike(looked, located)
         located.is_as_stored = not unlike
         self._fetch(unlike, located, patience)
@@ -225,14 +230,14 @@ class Places:
     def bring(self, paths: Sequence[str]) -> None:
         """Fetch objects, and uploads that are on another machine, for `Identifying.assets`."""
         patience = Patience()
-        far = self._look_far([path for path in paths if is_object(path)], patience)
+        far = self._look_far(paths, patience)
         self.identifying.fetch({path: look.facts for path, look in far.items()}, patience)
         self.identifying.bring(paths)
 
     def known_places(self, paths: Sequence[str]) -> KnownPlaces:
         """Which of these are files whose content is stored; no header is read."""
         known_places = KnownPlaces()
-        looked = {path: None if is_object(path) else self._look(path) for path in paths}
+        looked = {path: self._look(path) for path in paths}
         files = {path: file for path, file in looked.items() if file}
         unlike = {path: files[path] for path in self._unlike(files, known_places.as_stored)}
         ids = self._hashed(unlike)
@@ -280,7 +285,7 @@ class Places:
 
     def _look(self, path: str) -> File | None:
         """The file; None for a URL, or if missing or not readable: `Identifying` says why."""
-        if is_url(path):
+        if not is_path(path):
             return None
         try:
             real = place(Path(path), self.identifying.config)
@@ -292,7 +297,7 @@ class Places:
     def _look_far(self, paths: Sequence[str], patience: Patience) -> dict[str, _Object]:
         """What servers say of objects; of a file in an archive, what they say of the archive."""
         far_objects = dict[str, _Object]()
-        readings = {path: Location.readings(path) for path in paths}
+        readings = {path: Location.readings(path) for path in paths if is_object(path)}
         while readings:
             files = [places.pop().file for places in readings.values()]  # the longest first
             looked = look_at_all(files, self.identifying.config, patience)
@@ -413,7 +418,7 @@ def has_changed(asset: Asset) -> bool:
 
 def _file_of(asset: Asset) -> File | None:
     """What is there now; None for what was unpacked or fetched. Raises OSError."""
-    if asset.path or is_url(asset.uri) or is_object(asset.uri):
+    if asset.path or not is_path(asset.uri):
         return None
     path = Path(asset.uri)
     facts = path.stat()

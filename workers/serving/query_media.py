@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -144,16 +144,37 @@ class QueryDecoder:
 
     def remote(self, location: str, metadata: Labels) -> StoredObject | None:
         """What is at a location of an object store; None if it is not what was stored."""
-        return _opened(location, metadata, self.files)
+        if not is_object(location):
+            return None
+        server = ObjectServer(location, self.files, Patience(_PATIENCE_S))
+        try:
+            facts = server.look(location)
+        except MediaError:
+            return None
+        stored_version = version_of(metadata.get(VERSIONS), location)
+        return StoredObject(facts, server) if facts and facts.version == stored_version else None
 
-    def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
+    @contextmanager
+    def copied(self, location: str, metadata: Labels) -> Iterator[Path]:
         """A copy of that object, in a temporary folder for the length of the block.
 
         Raises:
-            MediaError: it is gone, has changed or is too large.
+            SourceError: it is gone, or not the one that was stored.
+            MediaLimitError: it has more than 256 MiB, or takes longer than 20 s.
             DiskError: there is no room for it.
         """
-        return _copied(location, metadata, self.files)
+        if (stored := self.remote(location, metadata)) is None:
+            raise _changed(location)
+        limits = {
+            "max_url_bytes": min(self.files.max_url_bytes, _MOST_COPIED_BYTES),
+            "max_url_s": min(self.files.max_url_s, _MOST_S),
+        }
+        with temporary_folder("anymodal-object-") as folder:
+            limited = self.files.model_copy(update=limits)
+            facts, file = fetch(stored.facts, stored.server, folder, limited)
+            if facts != stored.facts:
+                raise _changed(location)
+            yield file
 
     def charset(self, path: Path, media_type: str) -> str:
         """The codec of a text file, as ingest detects it.
@@ -254,42 +275,6 @@ class StoredObject:
             if len(piece) != upto - at:
                 raise _changed(self.facts.url)
             yield piece
-
-
-def _opened(location: str, metadata: Labels, config: IngestConfig) -> StoredObject | None:
-    """The object at a location; None if there is none, or if it is not the one that was stored."""
-    if not is_object(location):
-        return None
-    server = ObjectServer(location, config, Patience(_PATIENCE_S))
-    try:
-        facts = server.look(location)
-    except MediaError:
-        return None
-    stored_version = version_of(metadata.get(VERSIONS), location)
-    return StoredObject(facts, server) if facts and facts.version == stored_version else None
-
-
-@contextmanager
-def _copied(location: str, metadata: Labels, config: IngestConfig) -> Iterator[Path]:
-    """A copy of the object at a location, for the length of the block.
-
-    Raises:
-        SourceError: it is gone, or not the one that was stored.
-        MediaLimitError: it has more than 256 MiB, or takes longer than 20 s.
-        DiskError: there is no room for it.
-    """
-    limits = {
-        "max_url_bytes": min(config.max_url_bytes, _MOST_COPIED_BYTES),
-        "max_url_s": min(config.max_url_s, _MOST_S),
-    }
-    if (stored := _opened(location, metadata, config)) is None:
-        raise _changed(location)
-    with temporary_folder("anymodal-object-") as folder:
-        limited = config.model_copy(update=limits)
-        facts, file = fetch(stored.facts, stored.server, folder, limited)
-        if facts != stored.facts:
-            raise _changed(location)
-        yield file
 
 
 def _changed(location: str) -> SourceError:

@@ -22,7 +22,7 @@ from search.api.uploads import UploadFolder
 from search.ranking.hits import shown_location
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
-from search.types import GONE_SINCE, AssetRow, Prune
+from search.types import AssetRow, Prune
 from workers.cli.ingest import ingest
 from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob
@@ -54,13 +54,11 @@ class Library:
         self.store = store
         self.engine = SearchEngine(encoder, store)
 
-    def ingest(self, *paths: Path, prune: Prune = False, fstab: Path | None = None) -> IngestReport:
+    def ingest(self, *paths: Path, prune: Prune = False) -> IngestReport:
         names = [str(path) for path in paths]
         walked = WalkedFolders(names, IngestConfig())
         report = self.job.run(list(files_of(names, lambda _: None, walked)))
-        gone = GoneFiles(self.store, lambda _: False, prune)
-        gone = replace(gone, fstab=fstab) if fstab else gone
-        report.add(gone.forget(walked.complete()))
+        report.add(GoneFiles(self.store, lambda _: False, prune).forget(walked.complete()))
         return report
 
     def hit(self, text: str) -> str:
@@ -117,77 +115,6 @@ def test_a_deleted_file_is_no_hit_and_comes_back_without_encoding(
     assert library.hit("baking bread") == str(root / "again.txt")
     assert not any(row.is_gone for row in library.store.scan())
     assert str(root / "bread.txt") not in library.places()
-
-
-def test_prune_removes_what_has_no_place_left(library: Library, root: Path) -> None:
-    (root / "bread.txt").unlink()
-    assert counts(library.ingest(root)) == (0, 1, 0)
-    assert counts(library.ingest(root, prune="all")) == (0, 0, 1)
-    assert library.n_rows() == 2
-    assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
-
-
-def test_a_folder_that_took_a_files_name_ends_it(library: Library, root: Path) -> None:
-    (root / "bread.txt").unlink()
-    (root / "bread.txt").mkdir()
-    assert counts(library.ingest(root)) == (0, 1, 0)
-
-
-def test_folders_that_were_not_named_are_left_alone(library: Library, root: Path) -> None:
-    (root / "bread.txt").unlink()
-    assert counts(library.ingest(root / "in")) == (0, 0, 0)
-    assert counts(library.ingest(root / "stays.txt", prune=True)) == (0, 0, 0)
-    assert library.n_rows() == 3
-
-
-def test_a_folder_with_a_like_name_is_another(library: Library, root: Path) -> None:
-    other = root.with_name("library2")
-    other.mkdir()
-    (other / "a.txt").write_text("Something else.")
-    library.ingest(other)
-    (other / "a.txt").unlink()
-    (other / "b.txt").write_text("Something new.")
-    assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
-    assert counts(library.ingest(other, prune="all")) == (0, 0, 1)
-
-
-@pytest.mark.parametrize("prune", [False, True])
-def test_an_empty_folder_may_be_a_disk_that_is_away(
-    library: Library, root: Path, prune: Prune
-) -> None:
-    root.rename(root.with_name("elsewhere"))
-    root.mkdir()
-    report = library.ingest(root, prune=prune)
-    assert counts(report) == (0, 0, 0)
-    (failure,) = report.failures
-    assert (failure.uri, failure.error) == (str(root), EmptiedFolderError.__name__)
-    assert f"anymodal ingest --prune=all {root}" in failure.reason
-    assert library.hit("baking bread") == str(root / "bread.txt")
-    assert counts(library.ingest(root, prune="all")) == (0, 0, 3)
-
-
-def test_a_disk_of_fstab_that_is_not_mounted_is_away(
-    library: Library, root: Path, tmp_path: Path
-) -> None:
-    (root / "in" / "orbit.txt").unlink()
-    fstab = tmp_path / "fstab"
-    fstab.write_text(f"# disks\nUUID=1 / ext4 defaults 0 1\nUUID=2 {root}/in ext4 noauto 0 2\n")
-    assert counts(library.ingest(root, prune=True, fstab=fstab)) == (0, 0, 0)
-    fstab.write_text("")
-    assert counts(library.ingest(root, prune="all", fstab=fstab)) == (0, 0, 1)
-
-
-def test_a_folder_whose_name_is_no_unicode_holds_nothing_stored(
-    library: Library, root: Path
-) -> None:
-    (root / os.fsdecode(b"\xff")).mkdir()
-    assert counts(library.ingest(root / os.fsdecode(b"\xff"), prune=True)) == (0, 0, 0)
-
-
-def test_a_missing_folder_changes_nothing(library: Library, root: Path) -> None:
-    root.rename(root.with_name("elsewhere"))
-    assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
-    assert library.n_rows() == 3
 
 
 _AS_NOBODY = """
@@ -275,8 +202,11 @@ def test_files_in_an_archive_have_places_of_their_own(library: Library, root: Pa
     with ZipFile(path, "w") as archive:
         archive.writestr("whales.txt", whales)
         archive.writestr("in/owls.txt", owls)
+        archive.writestr("x.bin", bytes(range(256)))
     report = library.ingest(root)
-    assert (report.ingested, report.failures) == (2, [])
+    assert (report.ingested, [x.uri for x in report.failures]) == (2, [f"{path}!/x.bin"])
+    again = library.ingest(Path(f"{path}!/whales.txt"))
+    assert (again.unchanged, again.failures) == (1, [])
     assert library.hit(owls) == f"{path}!/in/owls.txt"
     moved = path.rename(root / "b.zip")
     assert library.ingest(root).ingested == 0
@@ -289,17 +219,6 @@ def test_files_in_an_archive_have_places_of_their_own(library: Library, root: Pa
     assert [uri for uri in library.places() if ".zip" in uri] == [f"{moved}!/whales.txt"]
     moved.unlink()
     assert library.ingest(root, prune="all").gone["pruned"] == 1
-
-
-def test_one_file_of_an_archive_is_ingested_again(library: Library, root: Path) -> None:
-    path = root / "a.zip"
-    with ZipFile(path, "w") as archive:
-        archive.writestr("whales.txt", "Whales were seen near the island.")
-        archive.writestr("x.bin", bytes(range(256)))
-    report = library.ingest(path)
-    assert [failure.uri for failure in report.failures] == [f"{path}!/x.bin"]
-    again = library.ingest(Path(f"{path}!/whales.txt"))
-    assert (again.unchanged, again.failures) == (1, [])
 
 
 def test_a_file_of_the_same_time_and_size_is_not_read_again(
@@ -332,29 +251,6 @@ def test_places_that_vanished_are_looked_at_alone(library: Library, root: Path) 
     (root / "stays.txt").unlink()
     report = gone.forget([], {str(root): [str(root / "stays.txt")]})
     assert (counts(report), report.failures[0].error) == ((0, 0, 0), "EmptiedFolderError")
-
-
-def test_what_is_gone_is_kept_for_thirty_days(library: Library, root: Path) -> None:
-    path, text = root / "bread.txt", (root / "bread.txt").read_text()
-    (row,) = library.store.assets_at([str(path)])[str(path)]
-    library.store.write([replace(row, metadata={**row.metadata, "tags": ["mine"]})], [])
-    path.unlink()
-    for days, expected in ((0, (0, 1, 0)), (29, (0, 1, 0)), (31, (0, 0, 1))):
-        assert counts(library.ingest(root)) == (0, 1, 0)
-        (marked,) = library.store.assets([row.asset_id]).values()
-        since = time.time() - days * 86400
-        facts = {**marked.metadata, GONE_SINCE: since, "modified": since - 1}
-        library.store.write([replace(marked, metadata=facts)], [])
-        if days == 29:
-            (root / "back.txt").write_text(text)
-            back = library.ingest(root, prune=True)
-            assert (back.ingested, back.unchanged, counts(back)) == (0, 3, (0, 0, 0))
-            (returned,) = library.store.assets([row.asset_id]).values()
-            assert (returned.metadata["tags"], returned.is_gone) == (["mine"], False)
-            (root / "back.txt").unlink()
-            library.ingest(root)
-            library.store.write([replace(marked, metadata=facts)], [])
-        assert counts(library.ingest(root, prune=True)) == expected
 
 
 def test_what_is_gone_outlasts_another_file_of_its_name(library: Library, root: Path) -> None:
@@ -399,9 +295,48 @@ class Notes:
         self.store.write(rows, [])
         return files
 
-    def forget(self, prune: Prune = False) -> IngestReport:
-        gone = GoneFiles(self.store, lambda _: False, prune, roots=self.roots)
-        return gone.forget([str(self.root)])
+    def forget(
+        self, prune: Prune = False, *, folder: Path | None = None, fstab: str = ""
+    ) -> IngestReport:
+        table = self.root.parent / "fstab"
+        table.write_text(fstab)
+        gone = GoneFiles(self.store, lambda _: False, prune, table, roots=self.roots)
+        return gone.forget([str(folder or self.root)])
+
+
+def test_only_what_is_in_the_folder_is_looked_for(notes: Notes) -> None:
+    first, second, third = notes.put(3)
+    first.unlink()
+    second.unlink()
+    second.mkdir()  # a folder took its name
+    for other in ("disk", "../note", "none", os.fsdecode(b"\xff")):
+        (notes.root / other).mkdir(exist_ok=True)
+        assert counts(notes.forget(True, folder=notes.root / other)) == (0, 0, 0)
+    assert counts(notes.forget()) == (0, 2, 0)
+    assert counts(notes.forget("all")) == (0, 0, 2)
+    assert [row.locations for row in notes.store.scan()] == [[str(third)]]
+
+
+def test_an_empty_folder_may_be_a_disk_that_is_away(notes: Notes) -> None:
+    notes.put(3)
+    notes.root.rename(notes.root.with_name("elsewhere"))
+    assert counts(notes.forget()) == (0, 0, 0)
+    notes.root.mkdir()
+    report = notes.forget(True)
+    assert counts(report) == (0, 0, 0)
+    (failure,) = report.failures
+    assert (failure.uri, failure.error) == (str(notes.root), EmptiedFolderError.__name__)
+    assert f"anymodal ingest --prune=all {notes.root}" in failure.reason
+    assert counts(notes.forget("all")) == (0, 0, 3)
+
+
+def test_a_disk_of_fstab_that_is_not_mounted_is_away(notes: Notes) -> None:
+    notes.put(2)
+    lost, _ = notes.put(2, "disk")
+    lost.unlink()
+    fstab = f"# disks\nUUID=1 / ext4 defaults 0 1\nUUID=2 {notes.root}/disk ext4 noauto 0 2\n"
+    assert counts(notes.forget(True, fstab=fstab)) == (0, 0, 0)
+    assert counts(notes.forget("all")) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -464,12 +399,12 @@ def test_a_folder_that_was_ingested_alone_may_be_renamed(notes: Notes) -> None:
     assert (report.gone, report.failures) == ({"gone": 2}, [])
 
 
-@pytest.mark.parametrize("behind_days", [20, 60, 400])
+@pytest.mark.parametrize("behind_days", [0, 20, 60, 400])
 @pytest.mark.parametrize("is_old", [False, True])
-def test_a_mark_of_a_clock_that_was_behind_begins_again(
+def test_what_is_gone_is_kept_for_thirty_days_of_a_clock_that_is_right(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, behind_days: int, is_old: bool
 ) -> None:
-    """Also if the file is older than the wrong time."""
+    """Also if the clock was behind when the file was missed, and the file is older than that."""
     files, now_s = notes.put(3), time.time()
     if is_old:
         notes.forget()  # at the right time, of which the record of disks knows
@@ -500,4 +435,4 @@ def test_a_mark_of_a_clock_that_was_behind_begins_again(
 )
 def test_prune_is_a_flag_that_takes_a_value(words: list[str], expected: str | None) -> None:
     context = ingest.make_context("ingest", words)
-    assert (context.params["prune"], context.params["paths"]) == (expected, (".",))
+    assert (context.params["prune"], context.params["paths"]) == (expected, (str(Path.cwd()),))
