@@ -62,13 +62,11 @@ def load(
     identity, joint, prompts = open_joint(
         path_or_name, revision, device, n_threads, mapped=not bf16
     )
-    from encoder.models.in_torch import pack_if_faster, run_in_bf16
-
     if bf16:
+        from encoder.models.in_torch import run_in_bf16
+
         run_in_bf16(joint.name, joint.model)
         identity["quantization"] = "bf16"
-    else:
-        pack_if_faster(joint.model, n_threads)
     by_modality = towers_of(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
     return Model(

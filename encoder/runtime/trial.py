@@ -55,7 +55,6 @@ def fastest_session(
     *,
     facts: Mapping[str, str],
     memory: Path,
-    min_cosine: float = MIN_COSINE,
 ) -> Session:
     """Open the candidate that is known or measured to be the fastest; the first is the reference.
 
@@ -72,7 +71,7 @@ def fastest_session(
     path = memory / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
     def trial() -> Choice:
-        return compare(candidates, examples(), min_cosine=min_cosine)
+        return compare(candidates, examples())
 
     chosen = _measure_once(trial, candidates, facts, path)
     try:
@@ -84,16 +83,11 @@ def fastest_session(
         return candidates[reference]()
 
 
-def compare(
-    candidates: Mapping[str, Factory],
-    examples: Sequence[ExampleInputs],
-    *,
-    min_cosine: float = MIN_COSINE,
-) -> Choice:
+def compare(candidates: Mapping[str, Factory], examples: Sequence[ExampleInputs]) -> Choice:
     """Time all candidates in turn, after a warm-up run.
 
-    One that cannot be opened or run, or whose outputs have a cosine below ``min_cosine`` to those
-    of the first, is dropped; the first must run.
+    One that cannot be opened or run, or whose outputs have a cosine below `MIN_COSINE` to
+    those of the first, is dropped; the first must run.
     """
     reference, *others = candidates
     sessions = {reference: candidates[reference]()}
@@ -107,10 +101,10 @@ def compare(
         except Exception as error:  # noqa: BLE001
             dropped[name] = f"{type(error).__name__}: {error}"
             continue
-        if least >= min_cosine:
+        if least >= MIN_COSINE:
             sessions[name] = session
         else:
-            dropped[name] = f"its outputs have a cosine of {least:.8g}, less than {min_cosine:.8g}"
+            dropped[name] = f"its outputs have a cosine of {least:.8g}, less than {MIN_COSINE}"
     times = _time_in_turns(sessions, examples)
     best = min(times, key=lambda name: times[name])
     is_worth_it = times[best] <= _WORTH * times[reference]

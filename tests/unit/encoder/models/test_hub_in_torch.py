@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 
 from encoder.errors import ModelError
 from encoder.loading import load_model
 from encoder.models import hub, in_torch
 from encoder.models.sources import widened
-from encoder.networks.first_use import PackedLinear, change_on_first_use
-from encoder.runtime.trial import least_cosine
 from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Waveform
 from tests.support import tiny_models as tiny
@@ -62,48 +58,20 @@ def vectors(model: Model, modality: Modality, contents: list[Any] | None = None)
     return tower.forward([tower.prepare(one) for one in contents or CONTENTS[modality]]).rows
 
 
-def count(model: Model, kind: type[nn.Module]) -> int:
-    return sum(type(module) is kind for module in network(model).modules())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_packed_layers_give_the_same_vectors_in_each_tower(load: Load, kind: str) -> None:
-    plain, packed = load(kind), load(kind)
-    change_on_first_use(network(packed), PackedLinear)
-    for modality in plain.towers:
-        wanted, found = vectors(plain, modality), vectors(packed, modality)
-        assert least_cosine([wanted], [found]) > 0.9999999
-    assert count(packed, PackedLinear) > 0
-    assert count(packed, nn.Linear) < count(plain, nn.Linear) / 4
-
-
 @pytest.mark.parametrize("kind", ["clip", "embedding_gemma"])
-def test_a_tower_that_is_not_used_stays_as_it_lies_in_its_file(load: Load, kind: str) -> None:
-    model = load(kind)
-    change_on_first_use(network(model), PackedLinear)
-    vectors(model, TEXT)
-    by_text = count(model, PackedLinear)
-    vectors(model, IMAGE)
-    assert 0 < by_text < count(model, PackedLinear)
-
-
-def test_a_network_is_packed_where_that_is_faster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_tower_that_is_not_used_stays_as_it_lies_in_its_file(
+    load: Load, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
-    for _ in range(2):  # the second time from the remembered choice
-        model = SentenceTransformer(modules=[Dense(512, 384), Dense(384, 8)], device="cpu")
-        in_torch.pack_if_faster(model, n_threads=1)
-        rows = torch.randn(2, 512)
-        found = model({"sentence_embedding": rows})["sentence_embedding"]
-        (path,) = (tmp_path / "trials").glob("*.json")
-        known = json.loads(path.read_text())
-        assert known["facts"]["network"] == "384x512"  # the other layer is too small
-        assert known["dropped"] == {}
-        packed = [type(one) is PackedLinear for one in (model[0].linear, model[1].linear)]
-        assert packed == [known["name"] == "onednn"] * 2
-        assert found.shape == (2, 8)
+    monkeypatch.setattr(in_torch, "instruction_sets", lambda: "avx512_bf16")  # any can, slowly
+    model = load(kind, bf16=True)
+    vectors(model, TEXT)
+    by_text = n_halved(model)
+    vectors(model, IMAGE)
+    assert 0 < by_text < n_halved(model)
+
+
+def n_halved(model: Model) -> int:
+    return sum(p.dtype == torch.bfloat16 for p in network(model).parameters())
 
 
 def test_threads_are_as_asked_for_and_only_meanwhile(load: Load) -> None:

@@ -88,14 +88,10 @@ def test_a_candidate_that_computes_otherwise_is_dropped(
     assert set(choice.median_ms) == {"good"}
 
 
-def test_a_stricter_trial_drops_more() -> None:
+def test_one_that_rounds_elsewhere_may_win() -> None:
     near = Waiting(change=lambda x: x * (1 + 0.01 * (np.arange(x.size).reshape(x.shape) % 2)))
     candidates = {"good": lambda: Waiting(0.005), "near": lambda: near}
-
     assert compare(candidates, EXAMPLES).name == "near"
-    strict = compare(candidates, EXAMPLES, min_cosine=1 - 1e-7)
-    assert strict.name == "good"
-    assert "less than 0.9999999" in strict.dropped["near"]
 
 
 def test_a_candidate_that_fails_is_dropped_with_its_reason() -> None:
