@@ -34,7 +34,7 @@ class Mail(Kind):
     name = "eml"
     modality = TEXT
     formats: ClassVar[tuple[str, ...]] = ("mail (.eml, .msg)",)
-    media_types: ClassVar[frozenset[str]] = frozenset({"message/rfc822"})
+    media_types: ClassVar[tuple[str, ...]] = ("message/rfc822",)
     suffixes: ClassVar[tuple[str, ...]] = (".eml", ".emlx")
     max_bytes = "max_document_bytes"
     holds_files = True
@@ -69,8 +69,7 @@ class Outlook(Ole, Mail):
     """.msg"""
 
     name, suffixes = "msg", (".msg",)
-    media_type = "application/vnd.ms-outlook"
-    media_types = frozenset({media_type})
+    media_types = ("application/vnd.ms-outlook",)
     streams = (OUTLOOK,)
 
 
@@ -78,7 +77,7 @@ class Mailbox(Mail):
     """.mbox"""
 
     name, formats, suffixes = "mbox", ("mailboxes (.mbox)",), (".mbox", ".mbx")
-    media_types = frozenset({"application/mbox"})
+    media_types = ("application/mbox",)
 
     def sniff(self, head: Head) -> Match | None:
         """By the line before each mail, with its date, and the header below it."""

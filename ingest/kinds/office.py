@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from xml.etree.ElementTree import fromstring
 from zipfile import BadZipFile, ZipFile
 
-from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
+from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from encoder.media.source import decoding
 from encoder.types import TEXT
-from ingest.config import IngestConfig
+from ingest.config import IngestConfig, check
 from ingest.kinds.charset import declared_charset, decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.documents import (
@@ -74,7 +74,12 @@ class Office(Kind):
 
     modality = TEXT
     max_bytes = "max_document_bytes"
-    media_type: ClassVar[str]
+    media_types: ClassVar[tuple[str, ...]]
+
+    @property
+    def media_type(self) -> str:
+        """The name by which kreuzberg knows it."""
+        return self.media_types[0]
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title, authors and the day when it was made, where it says so."""
@@ -133,18 +138,16 @@ class Word(Zipped):
     """.docx"""
 
     name, formats, suffixes = "docx", ("Word (.docx)",), (".docx", ".docm", ".dotx")
-    media_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    media_types = ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",)
     pictures = "word/media/"
-    media_types = frozenset({media_type})
 
 
 class Powerpoint(Zipped):
     """.pptx"""
 
     name, formats, suffixes = "pptx", ("PowerPoint (.pptx)",), (".pptx", ".pptm", ".ppsx")
-    media_type = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+    media_types = ("application/vnd.openxmlformats-officedocument.presentationml.presentation",)
     pictures = "ppt/media/"
-    media_types = frozenset({media_type})
     sections = staticmethod(by_slide)
 
 
@@ -153,8 +156,7 @@ class Excel(Zipped):
 
     name, formats = "xlsx", ("Excel (.xlsx)",)
     suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".xlsm")
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    media_types = frozenset({media_type})
+    media_types = ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",)
     pictures = "xl/media/"
     sections = staticmethod(by_sheet)
 
@@ -163,8 +165,7 @@ class BinaryExcel(Excel):
     """.xlsb"""
 
     name, formats, suffixes = "xlsb", ("Excel (.xlsb)",), (".xlsb",)
-    media_type = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
-    media_types = frozenset({media_type})
+    media_types = ("application/vnd.ms-excel.sheet.binary.macroEnabled.12",)
 
 
 class _OpenDocument(Zipped):
@@ -192,16 +193,20 @@ class OpenText(_OpenDocument):
     """.odt"""
 
     name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott", ".fodt")
-    media_type = "application/vnd.oasis.opendocument.text"
-    media_types = frozenset({media_type, f"{media_type}-template"})
+    media_types = (
+        "application/vnd.oasis.opendocument.text",
+        "application/vnd.oasis.opendocument.text-template",
+    )
 
 
 class OpenSpreadsheet(_OpenDocument):
     """.ods"""
 
     name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots", ".fods")
-    media_type = "application/vnd.oasis.opendocument.spreadsheet"
-    media_types = frozenset({media_type, f"{media_type}-template"})
+    media_types = (
+        "application/vnd.oasis.opendocument.spreadsheet",
+        "application/vnd.oasis.opendocument.spreadsheet-template",
+    )
     sections = staticmethod(by_sheet)
 
 
@@ -209,18 +214,19 @@ class OpenPresentation(_OpenDocument):
     """.odp, and drawings (.odg), whose pages are read like slides."""
 
     name, formats, suffixes = "odp", ("OpenDocument",), (".odp", ".otp", ".odg", ".fodp")
-    media_type = "application/vnd.oasis.opendocument.presentation"
-    _drawing = "application/vnd.oasis.opendocument.graphics"
-    pictures = "Pictures/"
-    media_types = frozenset(
-        {media_type, f"{media_type}-template", _drawing, f"{_drawing}-template"}
+    media_types = (
+        "application/vnd.oasis.opendocument.presentation",
+        "application/vnd.oasis.opendocument.presentation-template",
+        "application/vnd.oasis.opendocument.graphics",
+        "application/vnd.oasis.opendocument.graphics-template",
     )
+    pictures = "Pictures/"
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         return {"title": path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        sections = list(_slides(path, self._data(path, config), config.max_document_bytes))
+        sections = list(_slides(path, self._data(path, config), config))
         pictures = figure_segments(asset, path, self._pictures(path, config), config)
         return document_segments(asset, path, sections, pictures, config)
 
@@ -229,16 +235,14 @@ class Epub(Zipped):
     """.epub"""
 
     name, formats, suffixes = "epub", ("EPUB",), (".epub",)
-    media_type = "application/epub+zip"
-    media_types = frozenset({media_type})
+    media_types = ("application/epub+zip",)
 
 
 class FictionBook(Office):
     """.fb2"""
 
     name, formats, suffixes = "fb2", ("FictionBook",), (".fb2",)
-    media_type = "application/x-fictionbook+xml"
-    media_types = frozenset({media_type})
+    media_types = ("application/x-fictionbook+xml",)
 
     def sniff(self, head: Head) -> Match | None:
         is_book = head.is_text and b"<FictionBook" in head.start[:1000]
@@ -254,25 +258,21 @@ class Rtf(Office):
     """.rtf"""
 
     name, formats, suffixes = "rtf", ("RTF",), (".rtf",)
-    media_type = "application/rtf"
-    media_types = frozenset({media_type})
+    media_types = ("application/rtf",)
 
     def sniff(self, head: Head) -> Match | None:
         return Match(self.media_type) if head.data.startswith(b"{\\rtf") else None
 
 
-def _slides(path: Path, data: bytes, max_bytes: int) -> Iterator[Section]:
+def _slides(path: Path, data: bytes, config: IngestConfig) -> Iterator[Section]:
     """The paragraphs of each slide of an OpenDocument presentation; notes come last.
 
     kreuzberg does not read them.
     """
     with decoding(path, "an OpenDocument presentation"):
         with ZipFile(io.BytesIO(data)) as members:
-            if (size := members.getinfo("content.xml").file_size) > max_bytes:
-                raise MediaLimitError(
-                    f"{path} unpacks to {size:,} bytes; max_document_bytes is {max_bytes:,}.",
-                    remedy="Raise ANYMODAL_INGEST__MAX_DOCUMENT_BYTES, or split it.",
-                )
+            n_bytes = members.getinfo("content.xml").file_size
+            check(str(path), "max_document_bytes", n_bytes, config)
             # Python's expat neither fetches external entities nor lets internal ones grow.
             pages = fromstring(members.read("content.xml")).iter(f"{_DRAW}page")
         for number, page in enumerate(pages, 1):
@@ -347,12 +347,12 @@ def with_list_headers(data: bytes, max_bytes: int) -> bytes:
 class Ole(Kind):
     """An OLE file with a stream of one of these names; its directory can be anywhere."""
 
-    media_type: ClassVar[str]
+    media_types: ClassVar[tuple[str, ...]]
     streams: ClassVar[tuple[bytes, ...]]
     """Names of which one has to be there, in UTF-16."""
 
     def sniff(self, head: Head) -> Match | None:
-        return Match(self.media_type, 0.85) if head.data.startswith(OLE) else None
+        return Match(self.media_types[0], 0.85) if head.data.startswith(OLE) else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
         """Whether the stream is there.
@@ -372,8 +372,7 @@ class OldWord(Ole, Office):
     """.doc"""
 
     name, formats, suffixes = "doc", ("Word (.doc)",), (".doc", ".dot")
-    media_type = "application/msword"
-    media_types = frozenset({media_type})
+    media_types = ("application/msword",)
     streams = ("WordDocument".encode("utf-16-le"),)
 
 
@@ -381,8 +380,7 @@ class OldPowerpoint(Ole, Office):
     """.ppt"""
 
     name, formats, suffixes = "ppt", ("PowerPoint (.ppt)",), (".ppt", ".pps")
-    media_type = "application/vnd.ms-powerpoint"
-    media_types = frozenset({media_type})
+    media_types = ("application/vnd.ms-powerpoint",)
     streams = ("PowerPoint Document".encode("utf-16-le"),)
     sections = staticmethod(by_slide)
 
@@ -391,7 +389,6 @@ class OldExcel(Ole, Office):
     """.xls"""
 
     name, formats, suffixes = "xls", ("Excel (.xls)",), (".xls", ".xlt")
-    media_type = "application/vnd.ms-excel"
-    media_types = frozenset({media_type})
+    media_types = ("application/vnd.ms-excel",)
     streams = ("Workbook\0".encode("utf-16-le"), "Book\0".encode("utf-16-le"))
     sections = staticmethod(by_sheet)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 from xml.etree.ElementTree import iterparse
 from zipfile import ZipFile
 
@@ -70,8 +70,7 @@ class Package(Zipped):
         *(".xps", ".oxps", ".vsdx", ".pages", ".numbers", ".key", ".idml", ".kra", ".ora"),
         *(".sxw", ".sxc", ".sxi", ".sxd"),
     )
-    media_type = _IWORK
-    media_types: ClassVar[frozenset[str]] = frozenset(_FORMATS)
+    media_types = tuple(_FORMATS)
     shows = True
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002

@@ -209,13 +209,7 @@ def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) ->
 
     A file that holds others passes, since those are chosen one by one.
     """
-    passing = {
-        media_type
-        for k in kinds()
-        if k.holds_files or k.name in chosen
-        for media_type in k.media_types
-    }
-    if chosen and passing.isdisjoint(media_types):
+    if chosen and not any(is_chosen(name, chosen) or holds_files(name) for name in media_types):
         raise left_out(uri, chosen)
 
 
