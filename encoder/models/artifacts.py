@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,15 +143,19 @@ def verify(artifact: Artifact) -> None:
 
 
 def _damage(artifact: Artifact) -> list[str]:
-    """What is wrong with its files, a sentence for each."""
-    wrong = []
-    for name, facts in artifact.manifest["files"].items():
-        path = artifact.folder / name
-        if not path.is_file():
-            wrong.append(f"{path} is missing.")
-        elif sha256_of(path) != facts["sha256"]:
-            wrong.append(f"{path} is not what was written (its sha256 differs).")
-    return wrong
+    return list(problems_with(artifact.folder, artifact.manifest["files"], read_files=True))
+
+
+def problems_with(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], *, read_files: bool
+) -> Iterator[str]:
+    """A sentence for each file that is not what `describe_files` said; hashes if they are read."""
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["size_bytes"]:
+            yield f"{path} is missing or cut short."
+        elif read_files and sha256_of(path) != facts["sha256"]:
+            yield f"{path} is not what was written (its sha256 differs)."
 
 
 def remove(artifact: Artifact) -> None:
@@ -177,19 +181,11 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def are_whole(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether each file is there and has its size; nothing is read."""
-    try:
-        sizes = {name: (folder / name).stat().st_size for name in files}
-    except OSError:
-        return False
-    return all(sizes[name] == facts["size_bytes"] for name, facts in files.items())
-
-
 def _read(folder: Path) -> Artifact | None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-        is_readable = manifest["format"] == _FORMAT and are_whole(folder, manifest["files"])
+        problems = problems_with(folder, manifest["files"], read_files=False)
+        is_readable = manifest["format"] == _FORMAT and not any(problems)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Artifact(folder, manifest) if is_readable else None

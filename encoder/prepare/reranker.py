@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.errors import MissingExtraError, ModelError
+from encoder.errors import ModelError
 from encoder.models import artifacts
 from encoder.models.artifacts import ArtifactKey, Progress
 from encoder.models.reranker import GRAPH, TOKENIZER, CrossEncoder, open_folder
@@ -18,7 +18,7 @@ from encoder.models.spec import ModelSpec
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.prepared import tell
-from encoder.system.extras import install_command, is_installed
+from encoder.system.extras import require
 
 _PRECISION = "int8 pairs"
 """Not a precision of models that embed, so that neither is taken for the other."""
@@ -46,7 +46,7 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
     key = ArtifactKey(Path(spec.name).name, source.identity, _PRECISION)
     artifact = artifacts.find(key)
     if artifact is None:
-        _require_tools(name)
+        require(f"Preparing {name}", *_TOOLS)
 
         def write(folder: Path, report: Progress) -> Mapping[str, Any]:
 
@@ -54,15 +54,6 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
 
         artifact = artifacts.make(key, write, tell, spec=str(spec))
     return open_folder(str(spec), artifact.folder, n_threads)
-
-
-def _require_tools(name: str) -> None:
-    if missing := [tool for tool in _TOOLS if not is_installed(tool)]:
-        raise MissingExtraError(
-            f"Preparing {name}",
-            missing,
-            f"{install_command('torch')}, or name a folder with {GRAPH} and {TOKENIZER}",
-        )
 
 
 _PAIRS = (

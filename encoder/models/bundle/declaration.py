@@ -18,9 +18,9 @@ from typing import Any
 
 from encoder.calibration.tables import read_bank, read_centring, read_constants, read_sideways
 from encoder.errors import BundleError, ModelError
+from encoder.models.artifacts import MANIFEST, problems_with
 from encoder.space import Bank, Calibration, Centring, Sideways
 from encoder.system.cache import cache_home
-from encoder.system.disk import sha256_of
 from encoder.types import Modality
 
 DEFAULT = "multilingual"
@@ -182,9 +182,6 @@ class BundlePart:
         return {path: name for wheel in self.wheels for path, name in wheel.members.items()}
 
 
-MANIFEST = "manifest.json"
-
-
 def bundle_folder(bundle: Bundle, home: Path | None = None) -> Path:
     """Where a bundle is or would be stored; nothing is checked."""
     return (home or cache_home()) / "bundle" / bundle.folder_name
@@ -236,10 +233,5 @@ def problem_with(folder: Path, bundle_part: BundlePart, *, read_files: bool = Fa
         return f"The {bundle_part.name} part is not in {folder}."
     if {key: manifest.get(key) for key in pin_of(bundle_part)} != pin_of(bundle_part):
         return f"The {bundle_part.name} part in {folder} is of another version."
-    for name, facts in manifest["files"].items():
-        path = where / name
-        if not path.is_file() or path.stat().st_size != facts["size_bytes"]:
-            return f"{path} is missing or cut short."
-        if read_files and sha256_of(path) != facts["sha256"]:
-            return f"{path} is not what was fetched (its sha256 differs)."
-    return ""
+    problems = problems_with(where, manifest["files"], read_files=read_files)
+    return next(problems, "")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import BundleError
+from encoder.models.artifacts import MANIFEST, describe_files
 from encoder.models.bundle.declaration import (
-    MANIFEST,
     Bundle,
     BundlePart,
     all_bundles,
@@ -139,10 +139,9 @@ def _take_weights(bundle_part: BundlePart, folder: Path, new: Path) -> bool:
 
 def _take_from(bundle_part: BundlePart, old: Path, new: Path) -> bool:
     manifest = read_manifest(old)
-    # the first manifests did not list the members, which were these
     same = (
         manifest.get("wheel") == bundle_part.identity
-        and manifest.get("members", bundle_part.members) == bundle_part.members
+        and manifest.get("members") == bundle_part.members
     )
     names = sorted(set(bundle_part.members.values()))
     if not same or not all(_is_whole(old / name, manifest) for name in names):
@@ -167,9 +166,9 @@ def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
 
 
 def _describe(bundle_part: BundlePart, folder: Path) -> dict[str, object]:
-    files = {
-        path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
-        for path in sorted(folder.iterdir())
+    facts = {
+        "licence": bundle_part.licence,
+        "members": bundle_part.members,
+        "files": describe_files(folder),
     }
-    facts = {"licence": bundle_part.licence, "members": bundle_part.members, "files": files}
     return {**pin_of(bundle_part), **facts}
