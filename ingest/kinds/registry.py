@@ -6,7 +6,7 @@ import mimetypes
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from encoder.errors import CorruptMediaError, InputError, UnsupportedMediaError
 from encoder.registry import installed_points, origin_of, registered_modalities
@@ -310,29 +310,20 @@ READ_BY = "read_by"
 """The key for these packages in an asset's metadata."""
 
 
-class Described(Protocol):
-    """An asset, or what is stored of one."""
-
-    @property
-    def media_type(self) -> str: ...
-    @property
-    def modality(self) -> Modality: ...
-
-
-def read_by(asset: Described) -> str:
+def read_by(media_type: str, modality: Modality) -> str:
     """The third-party packages that read such a file and embed its modality, if there are any.
 
     Raises:
         UnsupportedMediaError: nothing reads it, as when a package was uninstalled.
     """
-    kind = kind_of(asset.media_type)
-    tower = origin_of(asset.modality) if asset.modality in registered_modalities() else ""
+    kind = kind_of(media_type)
+    tower = origin_of(modality) if modality in registered_modalities() else ""
     return ", ".join(dict.fromkeys(filter(None, [kind.made_by, tower])))
 
 
-def is_outdated(asset: Described, noted: object) -> bool:
+def is_outdated(media_type: str, modality: Modality, noted: object) -> bool:
     """Whether a version other than the ``noted`` one reads such a file now; None means none."""
     try:
-        return read_by(asset) != (noted or "")
+        return read_by(media_type, modality) != (noted or "")
     except UnsupportedMediaError:  # nothing reads it better
         return False

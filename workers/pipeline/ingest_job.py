@@ -232,13 +232,15 @@ class IngestJob:
                 name: fact for facts_of_copy in upload_facts for name, fact in facts_of_copy.items()
             }
             rows = encoding.rows[asset_id]
+            first = copies[0]
+            read_now = None if asset_id in stored else read_by(first.media_type, first.modality)
             row = commit_row(
                 copies,
                 current.get(asset_id),
                 counts=self._counts(rows),
                 labels_found=encoding.found_in(asset_id),
                 labels={**labels, **facts},
-                packages=None if asset_id in stored else read_by(copies[0]),
+                packages=read_now,
             )
             if row != current.get(asset_id):
                 changed.append(row)

@@ -368,7 +368,8 @@ def is_unread(row: AssetRow) -> bool:
 
     A move to another model leaves those without any that were gone (`workers.library.reindex`).
     """
-    return not row.n_segments or is_outdated(row, row.metadata.get(READ_BY))
+    noted = row.metadata.get(READ_BY)
+    return not row.n_segments or is_outdated(row.media_type, row.modality, noted)
 
 
 def still_there(
