@@ -414,7 +414,7 @@ def test_an_upload_that_waited_stays_within_its_keys_filter(
         whole.upload(token, "a.txt", b"No picture.")
         other = whole.upload(whole.owner, "b.txt", b"Not a picture either.")
         assert other.status_code == 404  # the job is lost
-    by_key = {jobs.status(job_id).key: job_id for job_id in jobs.resume()}
+    by_key = {jobs.status(job_id).request.key: job_id for job_id in jobs.resume()}
     assert by_key.keys() == {"", key.key_id}
     for job_id, ended in ((by_key[""], (1, 0)), (by_key[key.key_id], (0, 1))):
         while not (job := jobs.status(job_id)).ended:
