@@ -255,6 +255,10 @@ class KeptIndex:
         self.feed(waits=True)
 
     def _feed_some(self) -> bool:
+        """Whether more is left than what others may have written meanwhile.
+
+        Who fed that as well would never end beside a busy writer.
+        """
         with self._lock, self._database.reading() as db:
             self._open(db)
             is_new = self._files is None
@@ -274,7 +278,7 @@ class KeptIndex:
         finally:
             index.release()
         self._note(name, last_seq)
-        return True
+        return is_new or len(unread) == AT_ONCE
 
     def _fill(self, index: WordIndex) -> None:
         """Read everything, some at a time, each as of the last commit."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from search.lexical.index import IndexedText
 from search.store.folder import words as kept
+from search.store.folder.database import Connection
 from search.store.folder.store import FolderStore
 from search.store.name_index import NameIndex
 from search.types import GONE_SINCE
@@ -79,6 +82,32 @@ def test_a_writer_feeds_many_names(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert store._names.n_unread() == N_ASSETS + 1
     store.write([asset("b1", "/b1")], [])
     assert store._names.n_unread() == 0
+    store.close()
+
+
+def test_a_busy_writer_beside_keeps_nobody_feeding(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, beside = opened(folder), opened(folder)
+    source, n_written = store._names._source, 0
+    read = source.texts
+
+    def texts(db: Connection, ids: Sequence[str]) -> list[IndexedText]:
+        """Read names while another process writes one more."""
+        nonlocal n_written
+        n_written += 1
+        assert n_written < 10
+        beside.write([asset(f"b{n_written}", f"/b{n_written}")], [])
+        return read(db, ids)
+
+    store._names.feed()
+    store.write([asset("c", "/c")], [])
+    monkeypatch.setattr(source, "texts", texts)
+    store._names.feed()
+    monkeypatch.undo()
+    assert found(store, "c") == {"c"}
+    assert found(store, "b1") == {"b1"}
+    beside.close()
     store.close()
 
 
