@@ -145,9 +145,12 @@ def leave_former_lanes(db: Connection, lanes: StoreLanes, asset_ids: Sequence[st
 
 def drop_empty_parts(db: Connection) -> None:
     """Have nobody read files without a row that counts, which may be lost."""
-    empty = f"NOT IN (SELECT DISTINCT at >> {SLOT_BITS} FROM segment)"
-    db.execute(f"DELETE FROM dead WHERE at >> {SLOT_BITS} {empty}")
-    db.execute(f"DELETE FROM part WHERE part {empty}")
+    empty = (
+        "SELECT part FROM part WHERE NOT EXISTS (SELECT * FROM segment "
+        f"WHERE at >= part << {SLOT_BITS} AND at < part + 1 << {SLOT_BITS})"
+    )
+    for (part_no,) in db.execute(empty).fetchall():
+        _drop_part(db, part_no)
 
 
 def drop_lane(db: Connection, space: str, modality: str) -> int:
