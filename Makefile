@@ -9,7 +9,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 # `docs` is also a folder.
-.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library
+.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-dsre fault-rounds fault-pairs fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -233,9 +233,14 @@ ROUNDS ?= 40
 fault-rounds: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.rounds --rounds $(ROUNDS)
 
-# kill -9 in each operation on a store; a brute-force check and `anymodal store check` must agree.
+# Two operations at once on a folder, in two processes: as if one had come after the other.
+fault-pairs: .venv/tested
+	$(BIN)/python -m tests.faults.pairs --trials 2000
+
+# kill -9 in each operation on a store, a folder with two readers and a second writer beside; a brute-force
+# check and `anymodal store check` must agree.
 fault-kills: .venv/tested .venv-milvus/installed
-	$(BIN)/python -m tests.faults.kills --trials 300
+	$(BIN)/python -m tests.faults.kills --trials 300 --beside
 	$(BIN)/python -m tests.faults.kills --trials 100 --server
 	$(BIN)/python -m tests.faults.lane_kills --segments 20000 --kills 10
 	$(BIN)/python -m tests.faults.lane_kills --segments 20000 --kills 10 --server

@@ -2,7 +2,8 @@
 
 Each trial is checked by brute force, and then by `anymodal store check`, which must agree.
 ``python -m tests.faults.kills --trials 300`` kills operations on a store in a folder, with
-``--server`` on the genuine server, and exits with 1 if anything is lost, doubled or orphaned. Every
+``--server`` on the genuine server, and exits with 1 if anything is lost, doubled or orphaned;
+``--beside`` has two readers and a second writer work meanwhile (`tests.faults.beside`). Every
 trial goes on with the store of the one before. Half of the kills come at a random time, half before
 or after a random step that changes what is stored.
 """
@@ -21,7 +22,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from search.store.open import is_on_server
 from search.store.space_record import FolderRecord, SearchedSpace
 from search.store.stored_spaces import space_record
 from tests.faults import brute, tiny_worker
+from tests.faults.beside import Beside
 from tests.faults.brute import World
 from tests.faults.tiny_worker import named_encoder
 from tests.support.milvus_server import MilvusServer
@@ -83,10 +85,12 @@ class Library:
         folder: for everything.
         store: where it is.
         seed: of all that is random.
+        beside: who else uses it, if anybody does.
     """
 
-    def __init__(self, folder: Path, store: str, seed: int) -> None:
+    def __init__(self, folder: Path, store: str, seed: int, beside: Beside | None = None) -> None:
         self.store = store
+        self.beside = beside
         self.media = folder / "media"
         self.media.mkdir()
         self.export = folder / "export"
@@ -108,6 +112,10 @@ class Library:
         os.environ.update({f"ANYMODAL_{name}": value for name, value in settings.items()})
         for _ in range(_N_FILES):
             self.make_file()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """A block in which nobody writes beside."""
+        return self.beside.silent() if self.beside else nullcontext()
 
     @property
     def current(self) -> SearchedSpace:
@@ -337,7 +345,8 @@ def look(library: Library, before: World, after: World) -> list[str]:
             with brute.copied(Path(library.store)) as copy:
                 rows = brute.read_folder(copy, space)
             wrong = brute.faults_of_record(rows)
-        wrong += brute.faults_of_world(rows.world, before, after)
+        world = library.beside.others(rows.world) if library.beside else rows.world
+        wrong += brute.faults_of_world(world, before, after)
         seen.write_text(json.dumps(wrong))
 
     with tempfile.TemporaryDirectory() as name:
@@ -356,14 +365,19 @@ def open_once() -> None:
 
 def trial(library: Library, operation: str) -> Killed:
     """One operation, killed, looked at, repeated, looked at."""
-    chance = library.chance
+    chance, beside = library.chance, library.beside
+    if beside:
+        beside.expect([])
     work, after = OPERATIONS[operation](library)
+    if beside:
+        beside.expect(library.world.keys() & after.keys())
     begun_s = time.monotonic()
     if operation not in library.usual:  # the first is not killed, to learn how long it takes
         n_changes = run(work)
         library.usual[operation] = (time.monotonic() - begun_s, n_changes)
         library.world = after
-        return Killed(operation, "", False, look(library, after, after))
+        with library.alone():
+            return Killed(operation, "", False, look(library, after, after))
     usual_s, usual_n = library.usual[operation]
     if chance.random() < 0.5:
         kill_s = chance.uniform(0.1, 1.0) * usual_s
@@ -375,17 +389,20 @@ def trial(library: Library, operation: str) -> Killed:
     killed = Killed(operation, where, was < 0)
     before, library.world = library.world, after
     run(open_once)
-    killed.wrong += [f"killed: {x}" for x in look(library, before, after)]
+    with library.alone():
+        killed.wrong += [f"killed: {x}" for x in look(library, before, after)]
     if said := _repeated(work):
         killed.wrong.append(f"repeated: {said[-600:]}")
-    wrong = look(library, after, after)
-    try:
-        run(_command("store", "check", "--json"))
-    except AssertionError as error:
-        wrong += [] if wrong else [f"only `store check` finds something: {str(error)[-600:]}"]
-    else:
-        wrong += ["`store check` finds nothing"] if wrong else []
+    with library.alone():
+        wrong = look(library, after, after)
+        try:
+            run(_command("store", "check", "--json"))
+        except AssertionError as error:
+            wrong += [] if wrong else [f"only `store check` finds something: {str(error)[-600:]}"]
+        else:
+            wrong += ["`store check` finds nothing"] if wrong else []
     killed.wrong += [f"repeated: {one}" for one in wrong]
+    killed.wrong += beside.errors() if beside else []
     return killed
 
 
@@ -404,11 +421,8 @@ def _repeated(work: Work) -> str:
     return said
 
 
-def play(folder: Path, store: str, n_trials: int, seed: int, names: list[str]) -> list[Killed]:
+def play(library: Library, n_trials: int, names: list[str]) -> list[Killed]:
     """Trials of all operations in turn on one store."""
-    library = Library(folder, store, seed)
-    work, library.world = ingest(library)
-    run(work)
     trials = []
     for number in range(n_trials + len(names)):
         killed = trial(library, names[number % len(names)])
@@ -428,17 +442,22 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--server", action="store_true", help="on the genuine Milvus server")
+    parser.add_argument("--beside", action="store_true", help="two readers and a second writer")
     parser.add_argument("--operations", default=",".join(OPERATIONS))
     options = parser.parse_args(words)
     names = options.operations.split(",")
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
-        if options.server:
-            with MilvusServer(folder / "milvus") as server:
-                trials = play(folder, server.uri, options.trials, options.seed, names)
-        else:
-            store = str(folder / "store")
-            trials = play(folder, store, options.trials, options.seed, names)
+        beside = Beside(folder / "beside") if options.beside else None
+        with MilvusServer(folder / "milvus") if options.server else nullcontext() as server:
+            store = server.uri if server else str(folder / "store")
+            library = Library(folder, store, options.seed, beside)
+            work, library.world = ingest(library)
+            run(work)
+            with beside.running() if beside else nullcontext():
+                trials = play(library, options.trials, names)
+        if beside:
+            sys.stdout.write(f"turns beside: {beside.n_turns()}\n")
     sys.stdout.write("| operation | trials | killed | not clean |\n| --- | --- | --- | --- |\n")
     for operation in names:
         of = [one for one in trials if one.operation == operation]
