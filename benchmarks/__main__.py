@@ -26,6 +26,7 @@ PARTS: Mapping[str, str] = {
     "latency": "benchmarks.api.latency:latency",
     "throughput": "benchmarks.api.latency:throughput",
     "attacks": "benchmarks.api.attacks:main",
+    "folder-lock": "benchmarks.api.folder_lock:main",
     "vectrix": "benchmarks.api.beside_vectrix:main",
     "judge": "benchmarks.judge.command:main",
     "jobs": "benchmarks.pipeline.jobs:main",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -80,12 +81,14 @@ def _speed(settings: Settings, name: str, lengths: tuple[int, ...]) -> Iterator[
 
 def ingest(settings: Settings) -> None:
     """What a gate saves of an ingest of long texts in six languages, by a command and a worker."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks dsre-ingest")
+    parser.add_argument("--pairs", type=int, default=1)
+    n_pairs = parser.parse_args(settings.words).pairs
     fetch(read_bundle("multilingual"))
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "texts"
         n_files = _write_texts(folder, settings.items(6, 2))
         _by_command(next(folder.iterdir()), MERGED)
-        n_pairs = settings.items(1, 1)
         rows = [
             (who, n_files, *_in_pairs(ingested, folder, n_pairs))
             for who, ingested in (("anymodal ingest", _by_command), ("worker", _by_worker))
