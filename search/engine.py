@@ -38,7 +38,7 @@ from search.ranking.second_look import Reranker, question_of
 from search.ranking.verdict import Verdict, threshold_among
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
-from search.store.visible import visible
+from search.store.visible import Visible
 from search.types import Explanation, Hit, SearchResult
 from search.understanding.evidence import Evidence, EvidenceSearch, both
 from search.understanding.places import LibraryPlaces
@@ -99,7 +99,7 @@ class SearchEngine:
                 apart = {id(e): e.apart() if isinstance(e, QueryEncoder) else e for e in encoders}
                 self._within[filter] = SearchEngine(
                     apart[id(self.encoder)],
-                    visible(self.store, filter),
+                    Visible(self.store, filter),
                     self._today,
                     self._reranker,
                     {modality: apart[id(lane.encoder)] for modality, lane in others.items()},

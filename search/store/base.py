@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
+from search.lexical.index import FoundText
 from search.lexical.rarity import Frequencies
 from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants
 from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks
+from search.store.overview import Dated, Facets, Order
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 
@@ -170,6 +172,36 @@ class VectorStore(Protocol):
 
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         """All commit rows for which a filter holds, streamed in the order of their ids."""
+
+    @property
+    def has_overview(self) -> bool:
+        """Whether dates, arrivals and counts are kept in tables; else all commit rows are read."""
+
+    def newest(
+        self,
+        filter: Filter | None,
+        limit: int,
+        after: Dated,
+        reverse: bool = False,
+        by: Order = "date",
+    ) -> list[Dated]:
+        """The newest assets for which a filter holds, or those that arrived last.
+
+        See `search.store.overview.newest_of`. Where no arrivals are known, dates count.
+        """
+
+    def facets(self, filter: Filter | None) -> Facets:
+        """Counts of the assets for which a filter holds, of 100,000 at most if they are read."""
+
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:
+        """Bring the index behind `named` up to date.
+
+        Args:
+            is_unwanted: whether to stop early; called from time to time.
+        """
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        """Ids of the assets whose `search.lexical.names.text_of` fits best, and their notes."""
 
     def ping(self) -> None:
         """Return if the store answers, or raise `StoreError`."""

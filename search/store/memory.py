@@ -29,11 +29,12 @@ from search.store.calibrated import (
 from search.store.checks import checked_asset, checked_queries, checked_segments
 from search.store.lanes import StoredSpace, StoreLanes
 from search.store.locks import thread_locks
+from search.store.scanning import Scanning
 from search.store.several import by_segment, mixed_best_first, one_of_each
 from search.types import AssetRow, ScoredSegment, SegmentRow, said_of
 
 
-class MemoryStore:
+class MemoryStore(Scanning):
     """A `VectorStore` that lasts as long as the object. Safe to use from threads.
 
     Args:
@@ -52,6 +53,7 @@ class MemoryStore:
         *,
         lanes: StoreLanes | None = None,
     ) -> None:
+        super().__init__()
         self.lanes = lanes or StoreLanes(StoredSpace("", embed_dim, calibration or {}))
         self._states = {
             name: unmeasured(space.calibration) for name, space in self.lanes.spaces.items()

@@ -1,24 +1,21 @@
 """Overview of the assets that pass a filter: counts by fields, folders and months; order of dates.
 
-A store that counts by itself is `Overviewing`; the assets of another are read. `counted` and
-`newest_of` are the reference; `search.store.folder.overview` does the same in tables.
+`counted` and `newest_of` are the reference; `search.store.folder.overview` does the same in tables.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import nlargest, nsmallest
 from itertools import islice
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, TypeAlias
 
 from encoder.errors import InputError
-from search.filters import Filter
 from search.filters.tree import FIELDS, FieldKind
-from search.store.base import VectorStore
 from search.types import AssetRow
 
 UNDATED = -(10**15)
@@ -114,6 +111,10 @@ class Facets:
     complete: bool = True
 
 
+MOST_READ = 100_000
+"""The most assets that are read to be counted, even in a larger library."""
+
+
 def counted(rows: Iterable[AssetRow]) -> Facets:
     n_assets = 0
     values: dict[str, Counter[str]] = {field: Counter() for field in FACETS}
@@ -127,6 +128,12 @@ def counted(rows: Iterable[AssetRow]) -> Facets:
         if (date := date_of(row)) is not None and EARLIEST <= date <= LATEST:
             months[month_of(date)] += 1
     return Facets(n_assets, values, folders, months)
+
+
+def counted_first(rows: Iterator[AssetRow]) -> Facets:
+    """Counts of the first `MOST_READ` of these."""
+    counts = counted(islice(rows, MOST_READ))
+    return replace(counts, complete=next(rows, None) is None)
 
 
 def month_of(date: int) -> str:
@@ -184,61 +191,3 @@ def within_roots(folders: Mapping[str, int], roots: tuple[str, ...]) -> dict[str
             if folder.startswith(root):
                 inner[folder.removeprefix(root)] += n
     return dict(inner)
-
-
-_FEW = 2000
-MOST_READ = 100_000
-"""The most assets that are read to be counted, even in a larger library."""
-
-
-@runtime_checkable
-class Overviewing(Protocol):
-    """A store that counts and orders by itself."""
-
-    def facets(self, filter: Filter | None) -> Facets: ...
-
-    def newest(
-        self,
-        filter: Filter | None,
-        limit: int,
-        after: Dated,
-        reverse: bool = False,
-        by: Order = "date",
-    ) -> list[Dated]:
-        """The newest assets for which a filter holds, or those that arrived last; see `newest_of`.
-
-        An index that was built again knows no order of arrival of what was there before.
-        """
-
-
-def facets(store: VectorStore, filter: Filter | None) -> Facets:
-    """Counts of the assets for which a filter holds, of `MOST_READ` at most where they are read."""
-    if isinstance(store, Overviewing):
-        return store.facets(filter)
-    rows = store.scan(filter)
-    counts = counted(islice(rows, MOST_READ))
-    return counts if next(rows, None) is None else replace(counts, complete=False)
-
-
-def orders_dates(store: VectorStore) -> bool:
-    """Whether the newest are found at little cost."""
-    return isinstance(store, Overviewing) or store.count() <= _FEW
-
-
-def orders_arrivals(store: VectorStore) -> bool:
-    """Whether a store knows what arrived last."""
-    return isinstance(store, Overviewing)
-
-
-def newest(
-    store: VectorStore,
-    filter: Filter | None,
-    limit: int,
-    after: Dated,
-    reverse: bool = False,
-    by: Order = "date",
-) -> list[Dated]:
-    """The newest assets for which a filter holds, by date where no arrivals are known."""
-    if isinstance(store, Overviewing):
-        return store.newest(filter, limit, after, reverse, by)
-    return newest_of(store.scan(filter), limit, after, reverse)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -28,18 +28,12 @@ from search.lexical.names import text_of
 from search.lexical.rarity import Frequencies
 from search.store.base import VectorStore
 from search.store.calibrated import NO_CONSTANTS, Calibrations, Constants, StoredCalibration
-from search.store.name_index import KeepsNames
-from search.store.overview import MOST_READ, Dated, Facets, Order, Overviewing, counted
+from search.store.overview import Dated, Facets, Order, counted_first, newest_of
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _MOST_TEXTS = 200
 _MOST_MEASURED = 1000
 _SIZES_S = 60.0
-
-
-def visible(store: VectorStore, within: Filter) -> Visible:
-    """The part of a store that a filter lets through."""
-    return (VisibleFolder if isinstance(store, Overviewing) else Visible)(store, within)
 
 
 class Visible:
@@ -53,7 +47,8 @@ class Visible:
         self._hides_locations = asks_for_paths(within, inside=True)
         self.lanes, self.locks = store.lanes, store.locks
         self.check_writable, self.catch_up = store.check_writable, store.catch_up
-        self.ping = store.ping
+        self.ping, self.read_names = store.ping, store.read_names
+        self.has_overview = store.has_overview
         self._states: dict[str, tuple[StoredCalibration, StoredCalibration]] = {}
         self.calibrations = Calibrations(store.lanes.home.fingerprint, self._calibration)
         self._sizes: dict[Modality, int] = {}
@@ -110,7 +105,7 @@ class Visible:
 
     def count(self, filter: Filter | None = None) -> int:
         """Exact without a filter."""
-        if isinstance(self._store, Overviewing):
+        if self._store.has_overview:
             return self._store.count(self._narrowed(filter))
         n_seen = sum(1 for _ in self._store.select(self.within))
         return min(n_seen, self._store.count(self._narrowed(filter))) if filter else n_seen
@@ -149,6 +144,35 @@ class Visible:
     def sample(self, modality: Modality, limit: int) -> Embeddings:  # noqa: ARG002
         """None: constants are measured on whole stores."""
         return np.empty((0, 1, self.lanes.space(modality).embed_dim), np.float32)
+
+    # Overview
+
+    def facets(self, filter: Filter | None) -> Facets:
+        """Read and counted where an asset may have other locations."""
+        if self._hides_locations:
+            return counted_first(self.scan(filter))
+        return self._store.facets(self._narrowed(filter))
+
+    def newest(
+        self,
+        filter: Filter | None,
+        limit: int,
+        after: Dated,
+        reverse: bool = False,
+        by: Order = "date",
+    ) -> list[Dated]:
+        if self._tells_of_locations(filter):
+            return newest_of(self.scan(filter), limit, after, reverse)
+        return self._store.newest(self._narrowed(filter), limit, after, reverse, by)
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        named = self._store.named(text, MAX_FOUND)
+        rows = self.assets([name_hit.segment_id for name_hit in named])
+        names = {asset_id: text_of(row) for asset_id, row in rows.items()}
+        wanted = set(terms(text))  # as in `lexical`, no misspelt ones
+        hits = (x._replace(note=names[x.segment_id].note) for x in named if x.segment_id in names)
+        holding = (x for x in hits if not wanted.isdisjoint(terms(names[x.segment_id].text)))
+        return list(islice(holding, limit))
 
     # Searching
 
@@ -253,44 +277,6 @@ class Visible:
 
     def close(self) -> None:
         """Do nothing: the store is another's."""
-
-
-class VisibleFolder(Visible):
-    """The same of a store that counts, orders and keeps names by itself."""
-
-    def facets(self, filter: Filter | None) -> Facets:
-        """Read and counted where an asset may have other locations."""
-        if self._hides_locations:
-            rows = self.scan(filter)
-            counts = counted(islice(rows, MOST_READ))
-            return replace(counts, complete=next(rows, None) is None)
-        assert isinstance(self._store, Overviewing)
-        return self._store.facets(self._narrowed(filter))
-
-    def newest(
-        self,
-        filter: Filter | None,
-        limit: int,
-        after: Dated,
-        reverse: bool = False,
-        by: Order = "date",
-    ) -> list[Dated]:
-        assert isinstance(self._store, Overviewing)
-        return self._store.newest(self._narrowed(filter), limit, after, reverse, by)
-
-    def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        assert isinstance(self._store, KeepsNames)
-        self._store.read_names(is_unwanted)
-
-    def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        assert isinstance(self._store, KeepsNames)
-        named = self._store.named(text, MAX_FOUND)
-        rows = self.assets([name_hit.segment_id for name_hit in named])
-        names = {asset_id: text_of(row) for asset_id, row in rows.items()}
-        wanted = set(terms(text))  # as in `lexical`, no misspelt ones
-        hits = (x._replace(note=names[x.segment_id].note) for x in named if x.segment_id in names)
-        holding = (x for x in hits if not wanted.isdisjoint(terms(names[x.segment_id].text)))
-        return list(islice(holding, limit))
 
 
 def outside(name: str) -> OutsideError:

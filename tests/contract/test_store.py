@@ -16,7 +16,6 @@ from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item
 from search import Query, SearchEngine, SearchResult, Term
 from search.filters import Compare, Operator, parse_filter
-from search.store import overview
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.overview import FIRST, LAST, Dated, dated_of
@@ -301,7 +300,7 @@ def fill(store: VectorStore) -> None:
 
 def test_values_folders_and_months_are_counted(store: VectorStore) -> None:
     fill(store)
-    found = overview.facets(store, None)
+    found = store.facets(None)
     assert found.assets == 5
     assert found.values == {
         "modality": {"image": 2, "text": 3},
@@ -312,42 +311,42 @@ def test_values_folders_and_months_are_counted(store: VectorStore) -> None:
     assert found.folders == {"/d/": 1, "/d/x/": 2, "/d/y/": 1, "s3://b/": 1}
     assert found.months == {"1969-12": 1, "2024-05": 2, "2024-06": 1}
 
-    few = overview.facets(store, parse_filter({"field": "tags", "contains": "sun"}))
+    few = store.facets(parse_filter({"field": "tags", "contains": "sun"}))
     assert (few.assets, few.values["tags"]) == (1, {"sea": 1, "sun": 1})
     assert few.folders == {"/d/x/": 1, "/d/y/": 1}
     assert few.months == {"2024-05": 1}
     store.write([replace(ROWS[1], metadata={"tags": ["sun"]})], [])
-    assert overview.facets(store, None).values["tags"] == {"sea": 1, "sun": 2}
-    none = overview.facets(store, parse_filter({"field": "title", "eq": "-"}))
+    assert store.facets(None).values["tags"] == {"sea": 1, "sun": 2}
+    none = store.facets(parse_filter({"field": "title", "eq": "-"}))
     assert (none.assets, none.values["modality"], none.folders, none.months) == (0, {}, {}, {})
 
 
 def test_the_newest_come_first_and_what_has_no_date_last(store: VectorStore) -> None:
     fill(store)
     order = ["a3", "a2", "a1", "a5", "a4"]
-    found = overview.newest(store, None, 9, FIRST)
+    found = store.newest(None, 9, FIRST)
     assert [one.asset_id for one in found] == order
     for at, one in enumerate(found):
-        rest = overview.newest(store, None, 2, dated_of(one.cursor))
+        rest = store.newest(None, 2, dated_of(one.cursor))
         assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
-    before_june = overview.newest(store, None, 1, Dated(JUNE, ""))
+    before_june = store.newest(None, 1, Dated(JUNE, ""))
     assert [one.asset_id for one in before_june] == ["a2"]
     texts = parse_filter({"field": "modality", "eq": "text"})
-    assert [one.asset_id for one in overview.newest(store, texts, 2, FIRST)] == ["a3", "a5"]
+    assert [one.asset_id for one in store.newest(texts, 2, FIRST)] == ["a3", "a5"]
 
 
 def test_what_is_newer_than_a_place_comes_nearest_first(store: VectorStore) -> None:
     fill(store)
     order = ["a4", "a5", "a1", "a2", "a3"]
-    found = overview.newest(store, None, 9, LAST, reverse=True)
+    found = store.newest(None, 9, LAST, reverse=True)
     assert [one.asset_id for one in found] == order
     for at, one in enumerate(found):
-        rest = overview.newest(store, None, 2, dated_of(one.cursor), reverse=True)
+        rest = store.newest(None, 2, dated_of(one.cursor), reverse=True)
         assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
-    since_june = overview.newest(store, None, 9, Dated(JUNE, ""), reverse=True)
+    since_june = store.newest(None, 9, Dated(JUNE, ""), reverse=True)
     assert [one.asset_id for one in since_june] == ["a3"]
     texts = parse_filter({"field": "modality", "eq": "text"})
-    since = overview.newest(store, texts, 9, Dated(-86_400, ""), reverse=True)
+    since = store.newest(texts, 9, Dated(-86_400, ""), reverse=True)
     assert [one.asset_id for one in since] == ["a5", "a3"]
 
 
@@ -356,13 +355,13 @@ def test_what_arrived_last_comes_first_where_arrivals_are_known(store: VectorSto
     last = replace(ROWS[0], asset_id="a0", metadata={})
     store.write([last], [])
     store.write([replace(ROWS[1], metadata={"tags": ["sun"]})], [])  # it was there already
-    found = overview.newest(store, None, 9, FIRST, by="arrival")
-    if not overview.orders_arrivals(store):
-        assert found == overview.newest(store, None, 9, FIRST)
+    found = store.newest(None, 9, FIRST, by="arrival")
+    if not store.has_overview:
+        assert found == store.newest(None, 9, FIRST)
         return
     assert found[0].asset_id == "a0"
     assert len({one.asset_id for one in found}) == len(ROWS) + 1
-    rest = overview.newest(store, None, 9, dated_of(found[1].cursor), by="arrival")
+    rest = store.newest(None, 9, dated_of(found[1].cursor), by="arrival")
     assert rest == found[2:]
 
 

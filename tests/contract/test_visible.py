@@ -9,11 +9,10 @@ import pytest
 from encoder.types import AUDIO, TEXT
 from search.errors import OutsideError
 from search.filters import matches, parse_filter
-from search.store import overview
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.overview import FIRST
-from search.store.visible import visible
+from search.store.visible import Visible
 from search.types import AssetRow, SegmentRow
 from tests.contract.rows import (
     CALIBRATION,
@@ -67,11 +66,11 @@ def test_answers_are_those_of_a_store_without_the_rest(
     within = parse_filter(condition)
     assets, segments = library()
     store.write(assets, segments)
-    part = visible(store, within)
+    part = Visible(store, within)
     shown = [row for row in assets if matches(within, row)]
     if condition == FILTERS[0]:
         shown = [replace(row, locations=row.locations[:1]) for row in shown]
-    oracle = visible(alone(shown, segments), within)
+    oracle = Visible(alone(shown, segments), within)
     assert 0 < len(shown) < len(assets)
     assert list(part.scan()) == list(oracle.scan()) == sorted(shown, key=lambda r: r.asset_id)
     assert list(part.select(None)) == list(oracle.select(None))
@@ -80,8 +79,8 @@ def test_answers_are_those_of_a_store_without_the_rest(
     ids, uris = [row.asset_id for row in assets], [u for row in assets for u in row.locations]
     assert part.assets(ids) == oracle.assets(ids)
     assert part.assets_at(uris) == oracle.assets_at(uris)
-    assert overview.facets(part, None) == overview.facets(oracle, None)
-    assert overview.newest(part, None, 99, FIRST) == overview.newest(oracle, None, 99, FIRST)
+    assert part.facets(None) == oracle.facets(None)
+    assert part.newest(None, 99, FIRST) == oracle.newest(None, 99, FIRST)
     secret = parse_filter({"field": "path", "contains": "secret"})
     assert list(part.select(secret)) == list(oracle.select(secret))
     assert [bool(part.embeddings(x)) for x in ids] == [bool(oracle.embeddings(x)) for x in ids]
@@ -98,7 +97,7 @@ def test_answers_are_those_of_a_store_without_the_rest(
 def test_nothing_outside_is_written(store: VectorStore) -> None:
     assets, segments = library()
     store.write(assets, segments)
-    part = visible(store, parse_filter(FILTERS[1]))
+    part = Visible(store, parse_filter(FILTERS[1]))
     theirs, ours = assets[0], assets[1]
     new = replace(ours, asset_id="new", locations=["/anna/new"])
     refused = [
@@ -123,7 +122,7 @@ def test_nothing_outside_is_written(store: VectorStore) -> None:
 def test_other_locations_of_an_asset_stay(store: VectorStore) -> None:
     assets, segments = library()
     store.write(assets, segments)
-    part = visible(store, parse_filter(FILTERS[0]))
+    part = Visible(store, parse_filter(FILTERS[0]))
     both = assets[0]
     (seen,) = part.assets([both.asset_id]).values()
     assert seen.locations == both.locations[:1]

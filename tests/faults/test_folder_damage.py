@@ -40,13 +40,13 @@ FILES = [
     "current.json",
     "content/store.db",
     "content/store.version",
-    *(f"content/vectors/*.{suffix}" for suffix in ("rows", "slots", "codes", "scales", "nibbles")),
+    *(f"content/vectors/*.{suffix}" for suffix in ("rows", "slots", "nibbles")),
     *(f"content/{index}.*/meta.json" for index in ("words-*", "names")),
     *(f"content/{index}.*/*.{suffix}" for index in ("words-*", "names")
       for suffix in ("idx", "store", "term", "fieldnorm")),
 ]  # fmt: skip
-DERIVED = ("*.codes", "*.scales", "*.nibbles", "*.version", "*/meta.json", "*.idx", "*.store",
-           "*.term", "*.fieldnorm")  # fmt: skip
+DERIVED = ("*.nibbles", "*.version", "*/meta.json", "*.idx", "*.store", "*.term",
+           "*.fieldnorm")  # fmt: skip
 """What is made again by itself."""
 
 

@@ -20,7 +20,7 @@ from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
 from search.filters import parse_filter
 from search.store.base import VectorStore
-from search.store.visible import visible
+from search.store.visible import Visible
 from search.types import IngestRequest, Labels, Prune
 from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
@@ -230,7 +230,7 @@ class IngestPipeline:
         encoder, store = self.parts()
         return IngestJob(
             encoder,
-            visible(store, within) if within else store,
+            Visible(store, within) if within else store,
             self.config.model_copy(update=chosen),
             batch_segments=self.batch_segments,
             decode_threads=self.decode_threads,

@@ -34,7 +34,6 @@ from search.errors import NotFoundError
 from search.filters import Filter
 from search.query.unmatched import unmatched
 from search.ranking.grouping import same_photos, stacks_of
-from search.store import overview
 from search.store.locks import exclusive
 from search.store.overview import LAST, Order, dated_of, folders_below, within_roots
 from search.types import AssetRow
@@ -47,6 +46,8 @@ _SORT = (
     "has an order of dates; `added`: the last to arrive first if it knows them, else as `auto`."
 )
 _BY: dict[str, Order] = {"added": "arrival"}
+_FEW = 2000
+"""So many assets are ordered by their dates even if all are read for it."""
 _ON_CARD = 3
 """Segments; the first of them fills a card, unless it is short."""
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
@@ -90,10 +91,11 @@ async def list_assets(
 
     def page(turn: Turn) -> bytes:
         order = sort
-        if sort == "added" and not overview.orders_arrivals(services.store):
+        if sort == "added" and not services.store.has_overview:
             order = "auto"
         if order == "auto":
-            order = "newest" if overview.orders_dates(services.store) else "id"
+            is_cheap = services.store.has_overview or services.store.count() <= _FEW
+            order = "newest" if is_cheap else "id"
         if order == "id":
             rows, following = _page(services, wanted, limit, cursor)
         else:
@@ -131,7 +133,7 @@ async def list_facets(
     """How many of the assets that a filter leaves have which values."""
 
     def count(_turn: Turn) -> bytes:
-        facets = overview.facets(services.store, wanted)
+        facets = services.store.facets(wanted)
         uploads = f"{services.uploads.root}/"
         folders = {uri: n for uri, n in facets.folders.items() if not uri.startswith(uploads)}
         if not sees_paths(request.state.scopes):
@@ -378,6 +380,6 @@ def _dated(
 ) -> tuple[list[AssetRow], str]:
     reverse, by = order == "oldest", _BY.get(order, "date")
     after = LAST if reverse and not cursor else dated_of(cursor)
-    dated = overview.newest(services.store, condition, limit + 1, after, reverse, by)
+    dated = services.store.newest(condition, limit + 1, after, reverse, by)
     rows = services.store.assets([entry.asset_id for entry in dated[:limit]])
     return list(rows.values()), dated[limit - 1].cursor if len(dated) > limit else ""

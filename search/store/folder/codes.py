@@ -1,8 +1,9 @@
-"""Codes for rows of vectors, by faiss, in files with a checksum.
+"""Codes for rows of vectors, by faiss.
 
 `NibbleCodes` are half a byte per dimension: sixteen levels, compared by look-ups in register
-tables. `ByteCodes` are an int8 per dimension, with a scale for each: half as fast, and of twice the
-size, for rows that half a byte would confuse. The levels are those of Max,
+tables, and kept in files with a checksum. `ByteCodes` are an int8 per dimension, with a scale for
+each: half as fast, of twice the size, and in memory alone, for the newest rows and for those that
+half a byte would confuse. The levels are those of Max,
 "Quantizing for minimum distortion" (1960), for normally distributed values; the look-ups are those
 of André, Kermarrec and Le Scouarnec, "Cache locality is not enough" (2015).
 """
@@ -79,9 +80,7 @@ _CODES = 127
 
 
 class ByteCodes:
-    """Codes [n, embed_dim] of complete rows, and the scale of each dimension."""
-
-    SUFFIX = "codes"
+    """Codes [n, embed_dim] of rows, and the scale of each dimension."""
 
     def __init__(self, index: Any, scales: Embeddings) -> None:
         self._index = index
@@ -99,28 +98,6 @@ class ByteCodes:
         )
         index.add(np.rint(rows / scales))
         return cls(index, scales)
-
-    @classmethod
-    def opened(cls, path: Path, n_rows: int, dim: int) -> ByteCodes | None:
-        """See `NibbleCodes.opened`."""
-        import faiss
-
-        if not (is_sealed(path) and is_sealed(scales_path := _scales_path(path))):
-            return None
-        try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except (RuntimeError, OSError):
-            return None
-        scales = np.frombuffer(scales_path.read_bytes()[:-_SUM_BYTES], np.float32)
-        is_whole = (index.ntotal, index.d, len(scales)) == (n_rows, dim, dim)
-        return cls(index, scales) if is_whole else None
-
-    def keep(self, path: Path) -> None:
-        """Write the file atomically; others may do the same at once."""
-        import faiss
-
-        keep(_scales_path(path), self.scales)
-        keep(path, faiss.serialize_index(self._index))
 
     def nearest(
         self,
@@ -154,10 +131,6 @@ class ByteCodes:
         products[places < 0] = -np.inf
 
 
-def _scales_path(path: Path) -> Path:
-    return path.with_suffix(".scales")
-
-
 _N_LEVELS = 16
 _ROWS_PER_BLOCK = 32
 """Which faiss compares at once."""
@@ -174,8 +147,6 @@ _MORE, _SPARE = 1.3, 64
 
 class NibbleCodes:
     """Codes [n, embed_dim] of complete rows."""
-
-    SUFFIX = "nibbles"
 
     def __init__(self, index: Any) -> None:
         self._index = index

@@ -103,6 +103,7 @@ def _repeated(read: Callable[P, T]) -> Callable[P, T]:
 class Reading:
     """Answers from the files of a folder, which is open. Safe to use from threads."""
 
+    has_overview = True
     lanes: StoreLanes
     _views: Views
     _words: KeptIndex

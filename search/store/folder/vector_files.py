@@ -4,10 +4,10 @@
 CRC-32 of each row, int32 [n_slots, 2]; the tables have the CRC-32 of that. Rows are compared with
 theirs whenever they are read, and so are the files of codes when they are opened. Both files only
 grow; data beyond the slots that the tables know is from a write that was cut off. For every `CHUNK`
-complete rows there is a file of codes, made when it is missing: of half a byte per dimension, or of
-a byte where that would lose some of the nearest. A search reads them through memory maps, which all
-processes share, and ranks the best by their float32 rows. The last `STEP` rows are compared as they
-are, and so are those that pass a filter where it leaves few.
+complete rows there is a file of codes of half a byte per dimension, made when it is missing; where
+that would lose some of the nearest, each process makes codes of a byte. A search reads files of
+codes through memory maps, which all processes share, and ranks the best by their float32 rows. The
+last `STEP` rows are compared as they are, and so are those that pass a filter where it leaves few.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _LEAST_PER_CHUNK = 16
 """With twice the share of the best that a chunk has if they are anywhere: see `with_more`."""
 _MAPPED_BYTES = 1 << 26
 
-Kind: TypeAlias = ByteCodes | NibbleCodes
+Codes: TypeAlias = ByteCodes | NibbleCodes
 
 
 class VectorFiles:
@@ -63,7 +63,7 @@ class VectorFiles:
         self._embed_dim = embed_dim
         self._row_bytes = 4 * embed_dim
         self._base = folder / str(part_no)
-        self._codes: dict[tuple[int, type[Kind]], Kind] = {}
+        self._codes: dict[int, Codes] = {}
         self._n_complete = 0
         self._recent: tuple[int, int, ByteCodes] | None = None
         self._nos = np.empty(0, np.int32)
@@ -220,10 +220,10 @@ class VectorFiles:
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
-    def _codes_of(self, start: int, end: int) -> Kind:
+    def _codes_of(self, start: int, end: int) -> Codes:
         """A chunk's codes; those of the incomplete one are kept in memory."""
         if end - start == CHUNK:
-            return self._chunk(start // CHUNK, NibbleCodes)
+            return self._chunk(start // CHUNK)
         recent = self._recent
         if recent is None or recent[:2] != (start, end):
             recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
@@ -270,34 +270,35 @@ class VectorFiles:
                 self._n_tail = n
             return self._tail[:n]
 
-    def _chunk(self, chunk: int, codes_type: type[Kind]) -> Kind:
+    def _chunk(self, chunk: int) -> Codes:
         """A chunk's codes; an empty file says that half a byte would lose some of the nearest."""
-        key = chunk, codes_type
-        if key not in self._codes:
-            path = self._path(chunk, codes_type)
-            is_lossy = codes_type is NibbleCodes and path.exists() and not path.stat().st_size
-            self._codes[key] = (
-                self._chunk(chunk, ByteCodes)
+        if chunk not in self._codes:
+            path = self._path(chunk)
+            is_lossy = path.exists() and not path.stat().st_size
+            self._codes[chunk] = (
+                ByteCodes.of(self._chunk_rows(chunk))
                 if is_lossy
-                else codes_type.opened(path, CHUNK, self._embed_dim)
-                or self._encoded(chunk, codes_type)
+                else NibbleCodes.opened(path, CHUNK, self._embed_dim) or self._encoded(chunk)
             )
-        return self._codes[key]
+        return self._codes[chunk]
 
-    def _path(self, chunk: int, codes_type: type[Kind]) -> Path:
-        return self._base.with_suffix(f".{chunk}.{codes_type.SUFFIX}")
+    def _path(self, chunk: int) -> Path:
+        return self._base.with_suffix(f".{chunk}.nibbles")
 
-    def _encoded(self, chunk: int, codes_type: type[Kind]) -> Kind:
-        path, rows = self._path(chunk, codes_type), self.range(chunk * CHUNK, (chunk + 1) * CHUNK)
-        codes = codes_type.of(rows)
-        if isinstance(codes, NibbleCodes) and not codes.finds_nearest(rows):
-            with suppress(OSError):
-                path.write_bytes(b"")
-            return self._chunk(chunk, ByteCodes)
+    def _chunk_rows(self, chunk: int) -> Embeddings:
+        return self.range(chunk * CHUNK, (chunk + 1) * CHUNK)
+
+    def _encoded(self, chunk: int) -> Codes:
+        path, rows = self._path(chunk), self._chunk_rows(chunk)
+        codes = NibbleCodes.of(rows)
+        is_lossy = not codes.finds_nearest(rows)
         with suppress(OSError):  # as on a read-only disk
-            codes.keep(path)
-            return codes_type.opened(path, CHUNK, self._embed_dim) or codes
-        return codes
+            if is_lossy:
+                path.write_bytes(b"")
+            else:
+                codes.keep(path)
+                return NibbleCodes.opened(path, CHUNK, self._embed_dim) or codes
+        return ByteCodes.of(rows) if is_lossy else codes
 
     def complete(self, n_slots: int, total: int) -> None:
         """Make the codes that a search of the first slots needs; see `nos`."""
@@ -305,8 +306,8 @@ class VectorFiles:
         if n_chunks > self._n_complete:
             self.nos(n_slots, total)
             for chunk in range(self._n_complete, n_chunks):
-                if not self._path(chunk, NibbleCodes).exists():
-                    self._encoded(chunk, NibbleCodes)
+                if not self._path(chunk).exists():
+                    self._encoded(chunk)
             self._n_complete = n_chunks
 
     def close(self) -> None:
@@ -357,7 +358,7 @@ class Chunk(NamedTuple):
     """Rows with codes, from slot ``start`` on; ``wanted`` says which of them, None for all."""
 
     start: int
-    codes: ByteCodes | NibbleCodes
+    codes: Codes
     wanted: NDArray[np.bool_] | None
 
 

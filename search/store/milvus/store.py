@@ -47,6 +47,7 @@ from search.store.milvus.search import N_SIDE_BY_SIDE, MilvusSearch, Where
 from search.store.milvus.setup import prepare_store
 from search.store.milvus.words import MilvusWords
 from search.store.milvus.writing import MilvusWriter
+from search.store.scanning import Scanning
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -68,7 +69,7 @@ _ALL = Compiled("", True)
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
 
 
-class MilvusStore:
+class MilvusStore(Scanning):
     """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
 
     Args:
@@ -100,6 +101,7 @@ class MilvusStore:
         index: str = HNSW,
         locks: WriteLocks | None = None,
     ) -> None:
+        super().__init__()
         self._file = Path(target) if is_file(target) else None
         if self._file and (lanes.filling or not create) and not self._file.exists():
             raise StoreMissingError.at(target)

@@ -22,7 +22,7 @@ from search.lexical.index import IndexedText
 from search.lexical.names import NameQuery, names_of
 from search.store import rereading
 from search.store.memory import MemoryStore
-from search.store.name_index import NameIndex, NamesInMemory
+from search.store.name_index import NameIndex
 from search.types import AssetRow, JsonValue, SegmentRow
 from tests.support.encoders import Alike
 
@@ -49,11 +49,6 @@ def store() -> MemoryStore:
     rows[55] = photo(55, "/home/ada/x.jpg", places=["Beijing", "北京"], caption="The old tea house")
     store.write([asset for asset, _ in rows], [segment for _, segment in rows])
     return store
-
-
-def in_memory(names: NameIndex) -> NamesInMemory:
-    assert isinstance(names._source, NamesInMemory)
-    return names._source
 
 
 def first(store: MemoryStore, text: str, **asked: bool) -> str:
@@ -164,7 +159,7 @@ def test_a_closed_engine_waits_for_no_reading() -> None:
     Timer(0.05, store.may_read.set).start()
     names.close()
 
-    assert in_memory(names)._known == {}
+    assert store._known_names == {}
 
 
 def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> None:
@@ -173,7 +168,7 @@ def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> No
     row = store.assets(["photo50"])["photo50"]
     store.write([replace(row, locations=["/home/ada/regatta/2.jpg"])], [])
     store.delete(["photo55"])
-    names._next_s = in_memory(names)._next_full_s = 0.0  # as if a minute later
+    names._next_s = store._next_names_s = 0.0  # as if a minute later
     names.find("regatta", with_folders=True)
     assert names._thread is not None
     names._thread.join()
