@@ -67,19 +67,41 @@ class Findings:
         """Note that something is wrong; ``location`` is where it lies, if that is known."""
         self.wrong.setdefault(difference, {})[name] = location
 
+    def add_asset(self, difference: str, row: AssetRow) -> None:
+        """Note that something is wrong with an asset."""
+        self.add(difference, row.asset_id, next(iter(row.locations), ""))
+
     def of(self, difference: str) -> list[str]:
         return list(self.wrong.get(difference, ()))
 
 
-def difference_of(row: AssetRow, counts: Mapping[Modality, int]) -> str:
-    """What is wrong with an asset that has so many segments; empty if nothing is.
+def compared(
+    rows: Iterable[AssetRow],
+    counts: Mapping[str, Mapping[Modality, int]],
+    others: Collection[str],
+    findings: Findings,
+) -> Iterator[AssetRow]:
+    """Pass on all commit rows, and note which assets do not have the segments that they count.
 
     One that counts none is read again by the next ingest, whatever is there.
+
+    Args:
+        rows: in any order.
+        counts: the segments of each asset in the lanes.
+        others: assets that have segments in lanes that are not searched.
+        findings: to which differences are added.
     """
-    if not row.counts or counts == row.counts:
-        return ""
-    is_short = any(counts.get(modality, 0) < n for modality, n in row.counts.items())
-    return INCOMPLETE if is_short else MISCOUNTED
+    orphans = {*counts, *others}
+    for row in rows:
+        findings.n_assets += 1
+        orphans.discard(row.asset_id)
+        n_stored = counts.get(row.asset_id, {})
+        if row.counts and n_stored != row.counts:
+            is_short = any(n_stored.get(modality, 0) < n for modality, n in row.counts.items())
+            findings.add_asset(INCOMPLETE if is_short else MISCOUNTED, row)
+        yield row
+    for asset_id in sorted(orphans):
+        findings.add(ORPHANED, asset_id)
 
 
 def mended(

@@ -31,8 +31,7 @@ from blake3 import blake3
 
 from encoder.system.environment import begin
 from search.lexical.index import WordIndex
-from search.store.folder import store as folder_store
-from search.store.folder import vector_files
+from search.store.folder import database, vector_files
 from search.store.folder.database import Database
 from search.store.milvus.link import MilvusLink
 from search.store.open import is_on_server
@@ -55,7 +54,7 @@ _CHANGES = {
 }
 _IN_FOLDERS = (
     (vector_files, "put"),
-    (folder_store, "write_counter"),
+    (database, "write_counter"),
     (FolderRecord, "write"),
     (WordIndex, "commit"),
 )

@@ -265,7 +265,7 @@ _KILLED = """
 import os, signal, sys
 from search.lexical.index import WordIndex
 from search.store.folder import store as folder_store
-from search.store.folder import vector_files, words, writing
+from search.store.folder import database, vector_files, words, writing
 from search.store.folder.database import Database
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, corpus
@@ -274,7 +274,7 @@ writing.MOVED_AT_ONCE = 20
 store = open_store(sys.argv[1], SPACE, DIM)
 at = {"before the vectors": (vector_files.VectorFiles, "append"),
       "before the rows": (writing, "_put_assets"),
-      "before the counter": (folder_store, "write_counter"),
+      "before the counter": (database, "write_counter"),
       "before the codes": (vector_files.VectorFiles, "complete"),
       "before the log is copied": (Database, "checkpoint"),
       "before the move": (folder_store, "move_some"),

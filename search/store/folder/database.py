@@ -42,7 +42,7 @@ from encoder.types import Embeddings, Modality
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, values_of
-from search.store.folder.counter import read_counter
+from search.store.folder.counter import read_counter, write_counter
 from search.store.folders import opened
 from search.store.lanes import Counts, StoreLanes
 from search.store.several import key_of, unpacked
@@ -205,10 +205,15 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection whose changes are committed together, or not at all."""
+        """A connection whose changes are committed together, or not at all.
+
+        Nobody else may write in the block, nor note a commit.
+        """
         with self._connection("BEGIN IMMEDIATE") as db:
             yield db
-            set_fact(db, "version", version_of(db) + 1)
+            version = version_of(db) + 1
+            set_fact(db, "version", version)
+        write_counter(self._path, version)
 
     def checkpoint(self) -> None:
         """Copy a long log to the file, as far as no reader needs it there."""

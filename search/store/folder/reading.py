@@ -14,7 +14,7 @@ import numpy as np
 
 from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
-from encoder.types import TEXT, Embeddings, Modality
+from encoder.types import Embeddings, Modality
 from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical.index import MAX_FOUND, FoundText
@@ -165,22 +165,6 @@ class Reading:
                 if lane in searched:
                     counts[asset_id][searched[lane]] = n
         return counts
-
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """Keys and texts of all segments of text, page by page."""
-        after = 0
-        sql = (
-            "SELECT at, key, snippet FROM segment JOIN part ON part.part = segment.at >> 40 "
-            "WHERE at > ? AND lane = ? AND number = 0 ORDER BY at LIMIT ?"
-        )
-        while True:
-            with self._db.reading() as db:
-                lane = max(LaneNumbers(db, self.lanes).numbers([TEXT]), default=0)
-                rows = db.execute(sql, (after, lane, _PER_QUERY)).fetchall()
-            yield from ((key_of(key), text) for _, key, text in rows)
-            if not rows:
-                return
-            after = rows[-1][0]
 
     @_repeated
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:

@@ -35,6 +35,7 @@ from search.errors import (
 )
 from search.store.calibrated import Calibrations, Constants, StoredCalibration, written
 from search.store.checking import (
+    DAMAGED,
     DAMAGED_ROWS,
     FORMER,
     INCOMPLETE,
@@ -50,7 +51,6 @@ from search.store.checking import (
 from search.store.checks import checked_asset, checked_segments
 from search.store.folder.backup import copy_content
 from search.store.folder.checking import FolderCheck
-from search.store.folder.counter import write_counter
 from search.store.folder.database import (
     NOS_OF_ASSETS,
     Connection,
@@ -58,7 +58,6 @@ from search.store.folder.database import (
     LaneNumbers,
     LostDatabaseError,
     among,
-    version_of,
 )
 from search.store.folder.read_only import Mirror, is_read_only, unreadable
 from search.store.folder.reading import Reading, noted_calibration, noted_lanes
@@ -67,10 +66,10 @@ from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
     drop_empty_parts,
     drop_lane,
-    fill,
     leave_former_lanes,
     move_some,
     note_spaces,
+    of_stored,
     put,
     remove,
     remove_segments,
@@ -150,11 +149,8 @@ class FolderStore(Reading):
         try:
             self.lanes, are_noted = noted_lanes(database, self.lanes)
             if not (are_noted or self._mirror):
-                with self._exclusively():
-                    with database.writing() as db:
-                        note_spaces(db, self.lanes)
-                        version = version_of(db) + 1
-                    write_counter(path, version)
+                with self._exclusively(), database.writing() as db:
+                    note_spaces(db, self.lanes)
         except BaseException:
             database.close()
             raise
@@ -168,6 +164,7 @@ class FolderStore(Reading):
             KeptIndex(database, self._folder, self._exclusively, source, read_only=self.read_only)
             for source in (TextSource(self.lanes.space(TEXT).fingerprint), NameSource())
         )
+        self._indexes = {INDEX_WORDS: self._words, INDEX_NAMES: self._names}
 
     @property
     def in_process(self) -> bool:
@@ -206,8 +203,6 @@ class FolderStore(Reading):
             self._check_there()
             with self._db.writing() as db:
                 yield db
-                version = version_of(db) + 1
-            write_counter(self._folder / DATABASE, version)
             self._has_written = True
 
     def _check_changeable(self) -> None:
@@ -240,7 +235,9 @@ class FolderStore(Reading):
         n_bytes = sum(4 * row.embedding.size + _ROW_BYTES for row in stored)
         check_room(self._root, n_bytes + _ROW_BYTES * len(checked))
         with self._writing() as db:
-            (fill if self.lanes.filling else put)(db, self._views, self.lanes, checked, stored)
+            if self.lanes.filling:
+                checked, stored = of_stored(db, checked, stored)
+            put(db, self._views, self.lanes, checked, stored)
         self._settle()
 
     def delete(self, asset_ids: Sequence[str]) -> None:
@@ -318,8 +315,12 @@ class FolderStore(Reading):
     def check(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable`."""
         with self._db.tolerating(), self._db.reading() as db:
-            check = FolderCheck(self.lanes, self, self._views, self._words, self._names)
-            findings = check.find(db, progress)
+            findings = FolderCheck(db, self.lanes, self._views).find(progress)
+        if not findings.of(DAMAGED):
+            for difference, index in self._indexes.items():
+                index.catch_up()
+                for name in index.lacking():
+                    findings.add(difference, name)
         if self._db.lost_commits:
             findings.add(LOST_COMMITS, f"{self._db.lost_commits} commits")
         return findings
@@ -337,7 +338,7 @@ class FolderStore(Reading):
                 leave_former_lanes(db, self.lanes, findings.of(FORMER))
                 drop_empty_parts(db)
             self._db.lost_commits = 0
-        for difference, index in ((INDEX_WORDS, self._words), (INDEX_NAMES, self._names)):
+        for difference, index in self._indexes.items():
             if findings.of(difference):
                 index.make_anew()
         self._settle()

@@ -29,6 +29,7 @@ from encoder.system.private import private_folder
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError, StoreError
 from search.lexical import WordIndex
+from search.lexical.analysis import terms
 from search.lexical.index import FoundText, IndexedText
 from search.lexical.names import text_of
 from search.lexical.rarity import Frequencies
@@ -217,14 +218,29 @@ class KeptIndex:
             self._tail_ids.update(ids)
         self._last_seq = last_seq
 
-    def lacking(self, texts: Sequence[IndexedText]) -> list[IndexedText]:
-        """Those of these texts that `find` does not know, or knows with other notes."""
-        ids = [text.segment_id for text in texts]
-        notes: dict[str, bytes] = {}
-        for index in (self._files, self._tail):
-            notes |= index.notes(ids) if index else {}
-        known = {segment_id: _sorted(note) for segment_id, note in notes.items()}
-        return [text for text in texts if known.get(text.segment_id) != _sorted(text.note)]
+    def lacking(self) -> Iterator[str]:
+        """The ids of the texts that `find` does not know, or knows with other notes."""
+        for texts in self._all():
+            ids = [text.segment_id for text in texts]
+            notes: dict[str, bytes] = {}
+            for index in (self._files, self._tail):
+                notes |= index.notes(ids) if index else {}
+            for text in texts:
+                note = notes.get(text.segment_id)
+                if terms(text.text) and (note is None or _sorted(note) != _sorted(text.note)):
+                    yield text.segment_id
+
+    def _all(self) -> Iterator[list[IndexedText]]:
+        """All texts, some at a time, each as of the last commit."""
+        after = ""
+        while True:
+            with self._database.reading() as db:
+                ids = self._source.ids_after(db, after, AT_ONCE)
+                texts = self._source.texts(db, ids)
+            if not ids:
+                return
+            yield texts
+            after = ids[-1]
 
     # Feeding
 
@@ -249,6 +265,16 @@ class KeptIndex:
             while is_alone and self._feed_some():
                 pass
 
+    def catch_up(self) -> None:
+        """See `refresh`; a long tail is fed to the files first, also if that has just begun."""
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            self.refresh()
+        except IndexNotReadyError:  # far behind, or lost
+            self.feed(waits=True)
+            self.refresh()
+
     def make_anew(self) -> None:
         """Make the files again, from the texts."""
         self._lose()
@@ -271,27 +297,15 @@ class KeptIndex:
         name = f"{self._source.name}.{uuid4().hex}" if is_new else str(self._state[0])
         index = self._in(private_folder(self._parent / name))
         try:
-            if is_new:
-                self._fill(index)
+            for some in self._all() if is_new else ():
+                index.add(some)
+                index.commit()
             index.add(texts)
             index.commit()
         finally:
             index.release()
         self._note(name, last_seq)
         return is_new or len(unread) == AT_ONCE
-
-    def _fill(self, index: WordIndex) -> None:
-        """Read everything, some at a time, each as of the last commit."""
-        after = ""
-        while True:
-            with self._database.reading() as db:
-                ids = self._source.ids_after(db, after, AT_ONCE)
-                texts = self._source.texts(db, ids)
-            if not ids:
-                return
-            index.add(texts)
-            index.commit()
-            after = ids[-1]
 
     def _note(self, name: str, last_seq: int) -> None:
         sums = {path.name: self._sum(path) for path in _unchanging(self._parent / name)}

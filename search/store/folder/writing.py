@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from search.store.folder.database import (
     Connection,
     LaneNumbers,
     among,
+    asset_of,
     asset_values,
     fact,
     marks,
@@ -85,25 +87,17 @@ def put(
     _put_assets(db, lanes, assets)
 
 
-def fill(
-    db: Connection,
-    views: Views,
-    lanes: StoreLanes,
-    assets: Sequence[AssetRow],
-    segments: Sequence[SegmentRow],
-) -> None:
-    """Store segments of assets that are stored, in lanes that are filled, and what is counted."""
-    known = {asset_id: (no, row) for no, asset_id, row in _stored(db, assets, segments)}
-    _put_segments(db, views, lanes, [row for row in segments if row.asset_id in known])
-    numbers, rows = LaneNumbers(db, lanes), list[tuple[str, int]]()
-    for asset in assets:
-        if asset.asset_id in known:
-            no, row = known[asset.asset_id]
-            fields = json.loads(row)
-            counts = lanes.changed(numbers.stored(fields[_COUNTS]), asset.counts)
-            fields[_COUNTS] = _by_number(db, counts)
-            rows.append((json.dumps(fields), no))
-    db.executemany("UPDATE asset SET row = ? WHERE no = ?", rows)
+def of_stored(
+    db: Connection, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
+) -> tuple[list[AssetRow], list[SegmentRow]]:
+    """What lanes are filled with: segments of stored assets, whose rows change by counts alone."""
+    stored = {
+        asset_id: asset_of(asset_id, row) for _, asset_id, row in _stored(db, assets, segments)
+    }
+    counted = [
+        replace(stored[row.asset_id], counts=row.counts) for row in assets if row.asset_id in stored
+    ]
+    return counted, [row for row in segments if row.asset_id in stored]
 
 
 def remove(db: Connection, asset_ids: Iterable[str]) -> None:

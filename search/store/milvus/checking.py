@@ -10,12 +10,11 @@ from typing import Any
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Modality
 from search.store.checking import (
-    ORPHANED,
     PLACES,
     WORDS,
     Findings,
     Progress,
-    difference_of,
+    compared,
     paired,
 )
 from search.store.lanes import StoreLanes
@@ -64,16 +63,9 @@ class MilvusCheck:
                 progress(n_read, total)
         rows = self._rows.where(ASSETS, "", ASSETS.scalars)
         assets = (asset_from_dict(row, self._lanes) for row in rows)
-        for some in in_batches(assets, _AT_ONCE):
-            findings.n_assets += len(some)
-            for asset in some:
-                others.discard(asset.asset_id)
-                if difference := difference_of(asset, counts.pop(asset.asset_id, {})):
-                    findings.add(difference, asset.asset_id, _shown(asset))
+        for some in in_batches(compared(assets, counts, others, findings), _AT_ONCE):
             self._find_places(some, findings)
             progress(min(total, n_read + findings.n_assets), total)
-        for asset_id in sorted(others | counts.keys()):
-            findings.add(ORPHANED, asset_id)
         if self._words:
             self._find_words(self._words, findings)
         return findings
@@ -90,7 +82,7 @@ class MilvusCheck:
         places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
         stored = self._rows.of(LOCATIONS, key, list(places), [key])
         for location in places.keys() - {location[key] for location in stored}:
-            findings.add(PLACES, places[location].asset_id, _shown(places[location]))
+            findings.add_asset(PLACES, places[location])
 
     def _find_words(self, words: MilvusWords, findings: Findings) -> None:
         key = self._texts.key
@@ -110,7 +102,3 @@ class MilvusCheck:
             texts = self._rows.of(self._texts, self._texts.key, keys)
             if self._words:
                 self._words.added([scored_from_dict(text, 0.0) for text in texts])
-
-
-def _shown(row: AssetRow) -> str:
-    return next(iter(row.locations), "")
