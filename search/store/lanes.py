@@ -14,6 +14,7 @@ from typing import TypeAlias
 from encoder.space import Calibration, Space
 from encoder.types import Modality
 from search.errors import SpaceMismatchError, StoreMissingError
+from search.types import AssetRow, SegmentRow
 
 Counts: TypeAlias = Mapping[tuple[str, Modality], int]
 """How many segments of an asset were committed, by space and modality.
@@ -79,6 +80,15 @@ class Filling:
 
     modalities: frozenset[Modality]
     unknown: frozenset[Modality] = frozenset()
+
+
+def to_fill(
+    stored: Mapping[str, AssetRow], assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
+) -> tuple[list[AssetRow], list[SegmentRow]]:
+    """What lanes are filled with: segments of stored assets, whose rows change by counts alone."""
+    known = [row for row in assets if row.asset_id in stored]
+    counted = [replace(stored[row.asset_id], counts=row.counts) for row in known]
+    return counted, [row for row in segments if row.asset_id in stored]
 
 
 @dataclass(frozen=True)

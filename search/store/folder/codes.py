@@ -48,30 +48,8 @@ def read_into(file: int, values: NDArray[Any], start: int) -> None:
         done += read
 
 
-def keep(path: Path, values: NDArray[Any]) -> None:
-    """Write values and their checksum, at once; other processes and threads may do the same."""
-    partial = path.with_name(f"{path.name}-{os.getpid()}-{get_ident()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(values.data)
-            file.write(zlib.crc32(values.data).to_bytes(_SUM_BYTES, "big"))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def is_sealed(path: Path) -> bool:
-    """Whether a file holds what was kept. Mapped, since copies take four times as long."""
-    try:
-        with (
-            path.open("rb") as file,
-            mmap(file.fileno(), 0, prot=PROT_READ) as content,
-            memoryview(content) as view,
-        ):
-            checksum = zlib.crc32(view[:-_SUM_BYTES]).to_bytes(_SUM_BYTES, "big")
-            return checksum == view[-_SUM_BYTES:]
-    except (OSError, ValueError):  # missing or empty
-        return False
+def _checksum(values: NDArray[np.uint8]) -> bytes:
+    return zlib.crc32(values).to_bytes(_SUM_BYTES, "big")
 
 
 CHUNK = 8192
@@ -168,17 +146,20 @@ class NibbleCodes:
 
     @classmethod
     def opened(cls, path: Path, n_rows: int, dim: int) -> NibbleCodes | None:
-        """The codes in a file, mapped into memory; None if missing or of a different size."""
+        """The codes in a file, mapped into memory; None if missing, damaged or of another size."""
         import faiss
 
-        if not is_sealed(path):
+        try:
+            with path.open("rb") as file:
+                content = np.frombuffer(mmap(file.fileno(), 0, prot=PROT_READ), np.uint8)
+        except (OSError, ValueError):  # missing or empty
             return None
-        with path.open("rb") as file:
-            content = np.frombuffer(mmap(file.fileno(), 0, prot=PROT_READ), np.uint8)
         n_level_bytes = 4 * _N_LEVELS * dim
         levels, codes = content[:n_level_bytes], content[n_level_bytes:-_SUM_BYTES]
         n_code_bytes = -(-n_rows // _ROWS_PER_BLOCK) * _ROWS_PER_BLOCK * -(-dim // 2)
-        if len(codes) != n_code_bytes:
+        if len(codes) != n_code_bytes or _checksum(content[:-_SUM_BYTES]) != bytes(
+            content[-_SUM_BYTES:]
+        ):
             return None
         index: Any = faiss.IndexPQFastScan(dim, dim, 4, faiss.METRIC_INNER_PRODUCT)
         faiss.copy_array_to_vector(levels.view(np.float32), index.pq.centroids)
@@ -194,7 +175,13 @@ class NibbleCodes:
 
         parts = faiss.vector_to_array(self._index.pq.centroids), self._index.codes
         levels, codes = parts[0].view(np.uint8), faiss.vector_to_array(parts[1])
-        keep(path, np.concatenate([levels, codes]))
+        values = np.concatenate([levels, codes])
+        partial = path.with_name(f"{path.name}-{os.getpid()}-{get_ident()}")
+        try:
+            partial.write_bytes(values.tobytes() + _checksum(values))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def finds_nearest(self, rows: Embeddings) -> bool:
         """Whether a sample of the coded rows [n, embed_dim] find their nearest by these codes.

@@ -69,7 +69,6 @@ from search.store.folder.writing import (
     leave_former_lanes,
     move_some,
     note_spaces,
-    of_stored,
     put,
     remove,
     remove_segments,
@@ -235,8 +234,6 @@ class FolderStore(Reading):
         n_bytes = sum(4 * row.embedding.size + _ROW_BYTES for row in stored)
         check_room(self._root, n_bytes + _ROW_BYTES * len(checked))
         with self._writing() as db:
-            if self.lanes.filling:
-                checked, stored = of_stored(db, checked, stored)
             put(db, self._views, self.lanes, checked, stored)
         self._settle()
 

@@ -352,7 +352,7 @@ class KeptIndex:
                         raise ValueError(path.name)
 
     def _sum(self, path: Path) -> int:
-        """Mapped, as in `codes.is_sealed`."""
+        """Mapped, since copies take four times as long."""
         if path.name not in self._sums:
             checksum = 0
             if path.stat().st_size:

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from search.store.folder.database import (
     version_of,
 )
 from search.store.folder.views import Views
-from search.store.lanes import Counts, StoreLanes
+from search.store.lanes import Counts, StoreLanes, to_fill
 from search.store.several import key_of, packed, stored_key
 from search.types import AssetRow, SegmentRow, said_of
 
@@ -79,25 +78,16 @@ def put(
     assets: Sequence[AssetRow],
     segments: Sequence[SegmentRow],
 ) -> None:
-    """Store checked rows; each replaces its former one.
+    """Store checked rows, or fill lanes with them; each replaces its former one.
 
     ``db`` is a writing connection: nobody else writes to the files of ``views`` meanwhile.
     """
+    if lanes.filling:
+        rows = _stored(db, {row.asset_id for row in (*assets, *segments)})
+        stored = {asset_id: asset_of(asset_id, row) for _, asset_id, row in rows}
+        assets, segments = to_fill(stored, assets, segments)
     _put_segments(db, views, lanes, segments)
     _put_assets(db, lanes, assets)
-
-
-def of_stored(
-    db: Connection, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
-) -> tuple[list[AssetRow], list[SegmentRow]]:
-    """What lanes are filled with: segments of stored assets, whose rows change by counts alone."""
-    stored = {
-        asset_id: asset_of(asset_id, row) for _, asset_id, row in _stored(db, assets, segments)
-    }
-    counted = [
-        replace(stored[row.asset_id], counts=row.counts) for row in assets if row.asset_id in stored
-    ]
-    return counted, [row for row in segments if row.asset_id in stored]
 
 
 def remove(db: Connection, asset_ids: Iterable[str]) -> None:
@@ -127,8 +117,7 @@ def leave_former_lanes(db: Connection, lanes: StoreLanes, asset_ids: Sequence[st
     """Remove segments of assets from lanes that are not searched, where they count no more."""
     numbers = LaneNumbers(db, lanes)
     former = numbers.all.keys() - numbers.searched.keys()
-    sql = "SELECT no, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({})"
-    rows = dict(among(db, sql, asset_ids))
+    rows = {no: row for no, _, row in _stored(db, asset_ids)}
     remove_segments(db, list(rows), former)
     for no, row in rows.items():
         fields = json.loads(row)
@@ -249,13 +238,10 @@ def _put_segments(
     _note(db, words_in(lanes.space(TEXT).fingerprint), texts)
 
 
-def _stored(
-    db: Connection, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
-) -> Iterator[tuple[int, str, str]]:
+def _stored(db: Connection, asset_ids: Ids[str]) -> Iterator[tuple[int, str, str]]:
     """Number, id and commit row of these assets, as far as they are stored."""
-    ids = sorted({row.asset_id for row in assets} | {row.asset_id for row in segments})
     sql = "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({})"
-    return among(db, sql, ids)
+    return among(db, sql, asset_ids)
 
 
 def _lane(db: Connection, space: str, modality: str) -> int:
@@ -292,7 +278,8 @@ def _note_changes(db: Connection, nos: Iterable[int]) -> None:
 
 def _put_assets(db: Connection, lanes: StoreLanes, assets: Sequence[AssetRow]) -> None:
     numbers = LaneNumbers(db, lanes)
-    stored = {asset_id: json.loads(row)[_COUNTS] for _, asset_id, row in _stored(db, assets, ())}
+    rows = _stored(db, [row.asset_id for row in assets])
+    stored = {asset_id: json.loads(row)[_COUNTS] for _, asset_id, row in rows}
     values = []
     for row in assets:
         counts = lanes.changed(numbers.stored(stored.get(row.asset_id, {})), row.counts)

@@ -194,7 +194,7 @@ class MilvusStore(Scanning):
         self._check_current()
         n_bytes = sum(4 * row.embedding.size + _SCALARS_BYTES for row in stored)
         self._check_room(_COPIES * (n_bytes + _SCALARS_BYTES * len(checked)))
-        (self._writer.fill if self.lanes.filling else self._writer.write)(checked, stored)
+        self._writer.write(checked, stored)
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from encoder.system.batched import in_batches
 from encoder.types import TEXT, Modality
 from search.filters.columns import UNKNOWN, values_of
 from search.filters.milvus import among, equals
-from search.store.lanes import StoreLanes
+from search.store.lanes import StoreLanes, to_fill
 from search.store.milvus.notes import drop_calibration
 from search.store.milvus.rows import MilvusRows, Rows
 from search.store.milvus.words import MilvusWords
@@ -46,13 +46,17 @@ class MilvusWriter:
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Write segments, bring stored ones of these assets up to date, and write commit rows.
 
+        Lanes that are filled get the segments of assets that are stored alone.
+
         On a server, new assets are noted as to be deleted until `commit`, so that whoever opens the
         store next removes what a write that was cut off has left. It sees what anyone had written
         by the last `MilvusLink.catch_up`.
         """
-        new_rows = {row.asset_id: row for row in assets}
-        stored = self._stored(new_rows.keys() | {row.asset_id for row in segments})
+        stored = self._stored({row.asset_id for row in (*assets, *segments)})
         rows = {asset_id: self._read(row) for asset_id, row in stored.items()}
+        if self._lanes.filling:
+            assets, segments = to_fill(rows, assets, segments)
+        new_rows = {row.asset_id: row for row in assets}
         of_new = {row.asset_id for row in segments} - stored.keys()
         notes = [
             deletion_note(new)["location_id"] for new in of_new | new_rows.keys() - stored.keys()
@@ -77,19 +81,10 @@ class MilvusWriter:
         """Write the places of commit rows, then the rows; ``stored`` are the former ones."""
         places = [place for row in assets for place in locations_to_dicts(row)]
         self._rows.upsert(LOCATIONS, places)
-        self._rows.upsert(ASSETS, [self._counted(row, row, stored) for row in assets])
+        self._rows.upsert(ASSETS, [self._counted(row, stored) for row in assets])
         new_ids = [row.asset_id for row in assets if row.asset_id not in stored]
         notes = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in new_ids]
         self._rows.delete(LOCATIONS, LOCATIONS.key, notes)
-
-    def fill(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        """Write segments of assets that are stored, and what their commit rows count."""
-        stored = self._stored({row.asset_id for row in assets} | {row.asset_id for row in segments})
-        rows = {asset_id: self._read(row) for asset_id, row in stored.items()}
-        self._write([row for row in segments if row.asset_id in rows], rows, ())
-        counted = [row for row in assets if row.asset_id in rows]
-        changed = [self._counted(rows[row.asset_id], row, stored) for row in counted]
-        self._rows.upsert(ASSETS, changed)
 
     def uncount(self, asset_ids: Sequence[str], space: str, modality: Modality | None) -> None:
         """Have assets count nothing in a space, of a modality or of all."""
@@ -106,12 +101,11 @@ class MilvusWriter:
     def _read(self, row: Mapping[str, Any]) -> AssetRow:
         return asset_from_dict(row, self._lanes)
 
-    def _counted(self, row: AssetRow, counting: AssetRow, stored: _Stored) -> dict[str, Any]:
-        """A commit row that counts, in these lanes, what another one does."""
+    def _counted(self, row: AssetRow, stored: _Stored) -> dict[str, Any]:
+        """A commit row, with what its asset counts in other lanes."""
         former = stored.get(row.asset_id)
-        return asset_to_dict(
-            row, self._lanes.changed(counts_of(former) if former else {}, counting.counts)
-        )
+        counts = self._lanes.changed(counts_of(former) if former else {}, row.counts)
+        return asset_to_dict(row, counts)
 
     def _stored(self, asset_ids: Ids[str]) -> _Stored:
         rows = self._rows.of(ASSETS, ASSETS.key, sorted(asset_ids))
