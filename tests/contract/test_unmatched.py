@@ -8,7 +8,7 @@ from encoder.types import IMAGE, TEXT, Modality
 from search.filters import parse_filter, within
 from search.query.unmatched import unmatched
 from search.store.base import VectorStore
-from search.store.visible import visible
+from search.store.visible import Visible
 from search.types import AssetRow
 
 
@@ -82,7 +82,7 @@ def test_what_is_there_is_no_warning(store: VectorStore) -> None:
 def test_nothing_is_said_of_what_the_sender_may_not_see(store: VectorStore) -> None:
     store.write(ROWS, [])
     for data in ("tags=sunn", "metadata.projec.name=x", "city=Rom", "rating=4", "modality=imag"):
-        (said,) = warnings(visible(store, parse_filter("modality=text")), data)
+        (said,) = warnings(Visible(store, parse_filter("modality=text")), data)
         for hidden in ("sun'", "project", "Roma", "image"):
             assert hidden not in said
     under = within(parse_filter("path=x"), ("/d/",))

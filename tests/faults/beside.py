@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
+from encoder.system.environment import begin
 from encoder.types import TEXT, Item
 from search.errors import StoreMovedError
 from tests.faults import tiny_worker
 from tests.faults.brute import World
 from workers.config import current_settings
-from workers.environment import Options, begin
 from workers.pipeline.commit_rows import remove
 from workers.serving.resources import Resources
 
@@ -98,7 +98,7 @@ class Beside:
     def _work(self, turn: str, own_turn: Path) -> None:
         tiny_worker.load_by(tiny_worker.named_encoder)
         tiny_worker.SECONDS_PER_ITEM = 0.002
-        begin(Options())
+        begin({})
         while True:
             with own_turn.open() as file, suppress(StoreMovedError):
                 fcntl.flock(file, fcntl.LOCK_EX)

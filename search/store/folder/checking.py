@@ -68,7 +68,7 @@ class FolderCheck:
             else:
                 others.add(asset_id)
         sql = "SELECT asset_id, row FROM asset WHERE row IS NOT NULL"
-        rows = (asset_of(*columns, self._lanes) for columns in self._db.execute(sql))
+        rows = (asset_of(key, row, self._lanes) for key, row in self._db.execute(sql))
         for _ in compared(rows, counts, others, findings):
             pass
 

@@ -49,7 +49,7 @@ def read_into(file: int, values: NDArray[Any], start: int) -> None:
 
 
 def _checksum(values: NDArray[np.uint8]) -> bytes:
-    return zlib.crc32(values).to_bytes(_SUM_BYTES, "big")
+    return zlib.crc32(values.data).to_bytes(_SUM_BYTES, "big")
 
 
 CHUNK = 8192

@@ -83,7 +83,7 @@ def put(
     ``db`` is a writing connection: nobody else writes to the files of ``views`` meanwhile.
     """
     if lanes.filling:
-        rows = _stored(db, {row.asset_id for row in (*assets, *segments)})
+        rows = _stored(db, {*(row.asset_id for row in assets), *(row.asset_id for row in segments)})
         stored = {asset_id: asset_of(asset_id, row) for _, asset_id, row in rows}
         assets, segments = to_fill(stored, assets, segments)
     _put_segments(db, views, lanes, segments)

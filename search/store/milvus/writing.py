@@ -52,7 +52,9 @@ class MilvusWriter:
         store next removes what a write that was cut off has left. It sees what anyone had written
         by the last `MilvusLink.catch_up`.
         """
-        stored = self._stored({row.asset_id for row in (*assets, *segments)})
+        stored = self._stored(
+            {*(row.asset_id for row in assets), *(row.asset_id for row in segments)}
+        )
         rows = {asset_id: self._read(row) for asset_id, row in stored.items()}
         if self._lanes.filling:
             assets, segments = to_fill(rows, assets, segments)
