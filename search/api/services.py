@@ -13,12 +13,12 @@ from fastapi import Depends, Request
 from search.api.access.narrowed import KeyJobs, KeySearches, KeyUploads
 from search.api.responses.thumbnails import Thumbnails
 from search.api.schemas import ErrorAnswer
-from search.api.uploads import UploadFolder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
 from search.ranking.second_look import Reranker
 from search.store.base import VectorStore
+from search.uploads import UploadFolder
 
 if TYPE_CHECKING:
     from search.api.access.auth import Access
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from search.api.config import ApiConfig
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
-    from search.api.ports import Decoder, Jobs, KindOffer, Searches, TokenReader
+    from search.api.ports import Decoder, KindOffer, Searches, TokenReader
+    from search.jobs import Jobs
     from search.listening import Transcribe
 
 

@@ -18,7 +18,6 @@ from pymilvus import MilvusClient
 from encoder.errors import InputError
 from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT
-from search.api.ports import Job, Jobs
 from search.api.responses.plain_values import job_status
 from search.errors import (
     SpaceMismatchError,
@@ -27,6 +26,7 @@ from search.errors import (
     StoreMissingError,
     StoreUnavailableError,
 )
+from search.jobs import Job, Jobs
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import lite

@@ -26,13 +26,13 @@ from encoder.system.environment import begin
 from encoder.types import TEXT, Item
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
-from search.api.uploads import adoption
 from search.errors import SpaceMismatchError, StoreMovedError
 from search.store.base import VectorStore
 from search.store.calibrated import number_of, unmeasured
 from search.store.locks import exclusive
 from search.store.space_record import SearchedSpace
 from search.store.stored_spaces import space_record
+from search.uploads import adoption
 from tests.faults import tiny_worker
 from workers.config import current_settings
 from workers.library.check import checked

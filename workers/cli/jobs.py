@@ -20,8 +20,7 @@ from workers.pipeline.reports import IngestReport
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from search.api import ports
-    from search.api.ports import Job, Jobs
+    from search.jobs import FailedFile, Job, Jobs
     from workers.config import Settings
     from workers.jobs.redis import RedisJobs
 
@@ -173,7 +172,7 @@ def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
     return job
 
 
-def report_of(job: Job, failures: Iterable[ports.FailedFile]) -> IngestReport:
+def report_of(job: Job, failures: Iterable[FailedFile]) -> IngestReport:
     return IngestReport(
         job.ingested,
         job.unchanged,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
     from rich.table import Table
 
-    from search.api.ports import Job
+    from search.jobs import Job
     from search.types import Explanation, Hit, Moment, SearchResult, Understood
     from workers.pipeline.reports import IngestReport
 

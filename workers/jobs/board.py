@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
-from search.api.ports import Job
 from search.errors import NotFoundError
+from search.jobs import Job
 from search.types import IngestRequest
 from workers.jobs import redis_scripts as lua
 from workers.jobs.leases import START_S, Locks, PlannerLeases

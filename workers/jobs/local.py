@@ -20,11 +20,11 @@ from encoder.errors import (
 from encoder.system.batched import in_batches
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
-from search.api.ports import Job
-from search.api.uploads import Keeper, UploadFolder
 from search.errors import NotFoundError, OutsideError
+from search.jobs import Job
 from search.store.locks import exclusive
 from search.types import IngestRequest
+from search.uploads import Keeper, UploadFolder
 from workers.pipeline.files import count_files
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
@@ -84,7 +84,7 @@ class _Run:
 
 
 class LocalJobs:
-    """Implements `search.api.ports.Jobs` with a pipeline. Safe to use from threads.
+    """Implements `search.jobs.Jobs` with a pipeline. Safe to use from threads.
 
     Jobs are forgotten with the process. `resume` finds the uploads that were still waiting; those
     that were refused or cancelled are removed, so that it does not find them.

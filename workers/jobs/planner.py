@@ -16,7 +16,7 @@ from typing import IO
 
 from encoder.system import children
 from ingest.errors import EmptiedFolderError, IgnoreFileError, ListingError, RefusedLinkError
-from search.api.ports import Job
+from search.jobs import Job
 from workers.config import Settings, current_settings
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import publish

@@ -15,8 +15,8 @@ from typing import IO
 
 from ingest.sources.objects import is_object
 from ingest.sources.urls import is_url
-from search.api.ports import Job
-from search.api.uploads.folder import id_in_path
+from search.jobs import Job
+from search.uploads.folder import id_in_path
 from workers.jobs.board import JobBoard
 from workers.jobs.planner import start_planner
 from workers.jobs.shard import PRIORITIES, Shard, queue_name

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class RedisJobs:
-    """Implements `search.api.ports.Jobs` over a board. Safe to use from threads."""
+    """Implements `search.jobs.Jobs` over a board. Safe to use from threads."""
 
     def __init__(
         self, board: JobBoard, settings: Settings, planning: JobBoard | None = None

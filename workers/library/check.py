@@ -9,7 +9,6 @@ from typing import Any
 
 from encoder.errors import InputError
 from encoder.system.batched import in_batches
-from search.api.uploads import UploadFolder
 from search.store.base import VectorStore
 from search.store.checking import (
     INCOMPLETE,
@@ -20,6 +19,7 @@ from search.store.checking import (
     Checkable,
     Findings,
 )
+from search.uploads import UploadFolder
 
 _AT_ONCE = 500
 _SHOWN = 20

@@ -12,11 +12,11 @@ from ingest.kinds.registry import READ_BY
 from ingest.sources.objects import whole_path
 from ingest.sources.objects.address import VERSIONS, versions_at
 from ingest.types import Asset
-from search.api.uploads import UploadFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import GONE_SINCE, AssetRow, Labels, SegmentRow
+from search.uploads import UploadFolder
 from workers.observe import metrics
 
 _AT_ONCE = 500

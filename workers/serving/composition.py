@@ -28,12 +28,12 @@ from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
 from search.api.responses.thumbnails import Stored, Thumbnails
 from search.api.services import Services
-from search.api.uploads.adoption import adopt
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.query import Query
 from search.query.query_encoder import QueryEncoder
 from search.store.open import admits_others, is_on_server
+from search.uploads.adoption import adopt
 from workers.jobs.local import LocalJobs
 from workers.observe.metrics import REGISTRY
 from workers.serving.data_folder import keys_path, sessions_path
@@ -44,7 +44,7 @@ from workers.serving.search_pool import SearchPool
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
-    from search.api.ports import Jobs
+    from search.jobs import Jobs
 
 
 logger = logging.getLogger(__name__)

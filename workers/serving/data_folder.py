@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from search.api.uploads import UploadFolder
 from search.store.folders import default_folder
 from search.store.open import store_name
+from search.uploads import UploadFolder
 
 if TYPE_CHECKING:
     from search.api.config import ApiConfig

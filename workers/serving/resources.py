@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from encoder.config import EncoderConfig
     from encoder.models.reranker import CrossEncoder
     from ingest.config import IngestConfig
-    from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
     from search.store.space_record import SpaceRecord
+    from search.uploads import UploadFolder
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline, Turns
@@ -257,7 +257,7 @@ class Resources:
         }
         if not settings.uploads_url:
             return readers
-        from search.api.uploads.remote import RemoteUploads
+        from search.uploads.remote import RemoteUploads
 
         far = RemoteUploads(settings.uploads_url, settings.uploads_key)
         return {

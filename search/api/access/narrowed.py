@@ -12,17 +12,18 @@ from encoder.system.private import private_opener
 from encoder.types import TEXT
 from search.api.access.keys import ApiKey
 from search.api.errors import ForbiddenError
-from search.api.ports import FailedFile, Job, Jobs, Searches
-from search.api.uploads import Keeper, UploadFolder
-from search.api.uploads.folder import KEEPER, files_in
+from search.api.ports import Searches
 from search.deadline import Deadline
 from search.errors import NotFoundError
 from search.filters import Filter, matches, may_match
 from search.filters.tree import METADATA
+from search.jobs import FailedFile, Job, Jobs
 from search.query.query import Query
 from search.store.base import VectorStore
 from search.store.visible import outside
 from search.types import AssetRow, IngestRequest, SearchResult
+from search.uploads import Keeper, UploadFolder
+from search.uploads.folder import KEEPER, files_in
 
 
 class KeySearches:

@@ -14,8 +14,8 @@ from encoder.errors import InputError
 from search.api.config import ApiConfig
 from search.api.errors import TooLargeError
 from search.api.requests.bodies import Event, FormParser, FormPart
-from search.api.uploads import Upload, UploadFolder
 from search.types import FILE_FACTS
+from search.uploads import Upload, UploadFolder
 
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 100

@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from search.api.ports import FailedFile, Job, Jobs
 from search.api.schemas import MomentOut
 from search.api.services import Services
-from search.api.uploads import UploadFolder
 from search.errors import StoreError
+from search.jobs import FailedFile, Job, Jobs
 from search.ranking.hits import shown_location
 from search.store.base import VectorStore
 from search.store.overview import FACETS, Facets
 from search.types import AssetRow, Hit, Moment, SearchResult
+from search.uploads import UploadFolder
 
 # A path can contain spaces: text after one belongs to it if another slash follows.
 _PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")

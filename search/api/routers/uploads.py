@@ -10,13 +10,13 @@ from pydantic_core import to_json
 
 from search.api.access.auth import READ, WRITE
 from search.api.errors import ContentTypeError
-from search.api.ports import Job
 from search.api.requests.uploaded_parts import Receiving
 from search.api.responses.contents import HeldFile
 from search.api.responses.plain_values import job_document
 from search.api.schemas import UploadAnswer
 from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError
+from search.jobs import Job
 from search.types import IngestRequest
 
 router = APIRouter(tags=["assets"])

@@ -16,10 +16,10 @@ from PIL import Image
 
 from encoder.errors import DiskError
 from search.api.services import Services
-from search.api.uploads.remote import RemoteUploads
 from search.errors import StoreUnavailableError
 from search.store.locks import exclusive
 from search.types import IngestRequest
+from search.uploads.remote import RemoteUploads
 from tests.faults.disk import small_disk
 from tests.support.media import picture, write_film, write_heic
 from workers.config import Settings

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 
-from search.api.ports import FailedFile, Job
+from search.jobs import FailedFile, Job
 
 SILENCE = b""
 HALF_HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "

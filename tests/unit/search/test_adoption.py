@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from encoder.types import TEXT
-from search.api.uploads import UploadFolder
-from search.api.uploads.adoption import adopt
 from search.store.memory import MemoryStore
 from search.types import AssetRow
+from search.uploads import UploadFolder
+from search.uploads.adoption import adopt
 
 A, B = "a" * 16, "b" * 16
 
@@ -74,8 +74,8 @@ def test_a_store_that_moved_takes_its_uploads_along(tmp_path: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from search.api.uploads import UploadFolder
-from search.api.uploads.adoption import adopt
+from search.uploads import UploadFolder
+from search.uploads.adoption import adopt
 from tests.unit.search.test_adoption import locations, showing
 root, at = Path(sys.argv[1]), int(sys.argv[2])
 paths = sorted(path for _, path in UploadFolder(root).files())

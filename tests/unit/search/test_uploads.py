@@ -9,7 +9,7 @@ import pytest
 from ingest import IngestConfig, identify
 from search.api.config import ApiConfig
 from search.api.requests.uploaded_parts import Receiving
-from search.api.uploads import UploadFolder, safe_name
+from search.uploads import UploadFolder, safe_name
 
 
 def test_an_upload_has_the_id_that_ingest_gives_it(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError
 from search import Query, SearchEngine
-from search.api.uploads import UploadFolder
 from search.ranking.hits import shown_location
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.types import AssetRow, Prune
+from search.uploads import UploadFolder
 from workers.cli.ingest import ingest
 from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob

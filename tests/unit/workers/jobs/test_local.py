@@ -16,11 +16,11 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.errors import DiskError
-from search.api.ports import Job
-from search.api.uploads import UploadFolder
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
+from search.jobs import Job
 from search.store.memory import MemoryStore
 from search.types import IngestRequest
+from search.uploads import UploadFolder
 from tests.support.valkey import tries_of
 from tests.support.waiting import wait_for
 from workers.jobs import local

@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 
 from encoder.errors import InputError
 from encoder.system.disk import writing
-from search.api.uploads.folder import id_in_path
 from search.errors import StoreUnavailableError
+from search.uploads.folder import id_in_path
 
 _WAIT_S = 30.0
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from encoder.system.batched import in_batches
-from search.api.uploads.folder import UploadFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import AssetRow
+from search.uploads.folder import UploadFolder
 
 _DONE = ".adopted"
 _AT_ONCE = 200

@@ -1,5 +1,5 @@
 """Files that came over the network: each store has its own folder."""
 
-from search.api.uploads.folder import Keeper, Upload, UploadFolder, safe_name
+from search.uploads.folder import Keeper, Upload, UploadFolder, safe_name
 
 __all__ = ["Keeper", "Upload", "UploadFolder", "safe_name"]
