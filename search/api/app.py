@@ -18,7 +18,7 @@ def create_app(services: Services) -> FastAPI:
     from fastapi import FastAPI
     from starlette.middleware.cors import CORSMiddleware
 
-    from search.api.middleware.edge import Edge
+    from search.api.edge import Edge
     from search.api.openapi import described
     from search.api.responses.page import page
     from search.api.routers import (

@@ -181,7 +181,7 @@ def error_answer(error: Exception, *, joined: bool = False, in_full: bool = Fals
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn errors into responses; `search.api.middleware.edge` handles unexpected ones."""
+    """Turn errors into responses; `search.api.edge` handles unexpected ones."""
     from fastapi.exceptions import RequestValidationError
     from pydantic import ValidationError
     from starlette.exceptions import HTTPException

@@ -23,9 +23,9 @@ from search.uploads import UploadFolder
 if TYPE_CHECKING:
     from search.api.access.auth import Access
     from search.api.access.keys import ApiKey, Sessions
+    from search.api.bounded_threads import Workbench
     from search.api.config import ApiConfig
-    from search.api.middleware.bounded_threads import Workbench
-    from search.api.middleware.metrics import Metrics
+    from search.api.metrics import Metrics
     from search.api.ports import Decoder, KindOffer, Searches, TokenReader
     from search.jobs import Jobs
     from search.listening import Transcribe

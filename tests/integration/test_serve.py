@@ -188,5 +188,5 @@ def test_every_line_of_the_log_is_json_with_the_id_of_its_request(tmp_path: Path
         records = [json.loads(line) for line in process.stderr]
         assert process.wait(120) == 0
     mine = {r["logger"]: r["message"] for r in records if r.get("request_id") == "mine-1"}
-    assert re.fullmatch(r"POST search 200 in [\d.]+ ms", mine["search.api.middleware.edge"])
+    assert re.fullmatch(r"POST search 200 in [\d.]+ ms", mine["search.api.edge"])
     assert "latency_ms" in mine["anymodal.slow"]

@@ -51,7 +51,7 @@ def serve(
     """
     from encoder.errors import InputError
     from search.api.app import create_app
-    from search.api.middleware.bounded_threads import usable_cores
+    from search.api.bounded_threads import usable_cores
     from search.api.server import serve as serve_app
     from workers.beside.server import own_sockets
     from workers.config import current_settings

@@ -24,8 +24,8 @@ from encoder.media.image import webp_bytes
 from encoder.types import IMAGE, QUERY, TEXT, Item
 from search.api.access.auth import access_for
 from search.api.access.keys import KeyRing, Sessions
-from search.api.middleware.bounded_threads import Workbench
-from search.api.middleware.metrics import Metrics
+from search.api.bounded_threads import Workbench
+from search.api.metrics import Metrics
 from search.api.responses.thumbnails import Stored, Thumbnails
 from search.api.services import Services
 from search.engine import SearchEngine

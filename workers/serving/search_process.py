@@ -12,7 +12,7 @@ from threading import Lock
 from encoder.errors import AnymodalError
 from encoder.system.stopping import stopped_by
 from encoder.types import Modality
-from search.api.middleware.bounded_threads import processor_limit_s
+from search.api.bounded_threads import processor_limit_s
 from search.deadline import Budget
 from search.engine import SearchEngine
 from search.query.query import Query

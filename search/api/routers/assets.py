@@ -13,9 +13,9 @@ from fastapi.responses import FileResponse
 from encoder.types import TEXT
 from search.api.access.auth import READ, WRITE
 from search.api.access.paths import filter_for
+from search.api.bounded_threads import Turn
 from search.api.errors import PATHS, ForbiddenError, sees_paths
 from search.api.file_manager import show_in_folder
-from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
 from search.api.responses import card
 from search.api.responses.contents import (

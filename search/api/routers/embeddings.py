@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from encoder.system.metering import current_meter
 from search.api.access.auth import READ
-from search.api.middleware.bounded_threads import Turn
+from search.api.bounded_threads import Turn
 from search.api.requests.bodies import SentBody, described_body, json_body, read_sent
 from search.api.services import Parts, Services, disconnected, refusals
 from search.api.vendors.cohere import EmbedAnswer, EmbedRequest, EmbedV1Request

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from search.api.access.auth import READ, WRITE
 from search.api.access.paths import check_sources
-from search.api.middleware.bounded_threads import Turn
+from search.api.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
 from search.api.requests.uploaded_parts import facts_of
 from search.api.responses.plain_values import job_document, job_json

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from search.api.access.auth import METRICS, READ_WHOLE
-from search.api.middleware.metrics import CONTENT_TYPE
+from search.api.metrics import CONTENT_TYPE
 from search.api.schemas import LatencyAnswer
 from search.api.services import Parts, Services, refusals
 from search.latency import ALL, TOTAL, Percentiles

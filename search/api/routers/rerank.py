@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from search.api.access.auth import READ
-from search.api.middleware.bounded_threads import Turn
+from search.api.bounded_threads import Turn
 from search.api.requests.bodies import SentBody, json_body, read_sent
 from search.api.responses.plain_values import server_timing
 from search.api.services import Parts, Services, disconnected, refusals

@@ -16,8 +16,8 @@ from pydantic_core import to_json
 from encoder.types import TEXT, Role
 from search.api.access.auth import READ
 from search.api.access.paths import filter_for
+from search.api.bounded_threads import Turn
 from search.api.errors import sees_paths
-from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import (
     SEARCH_PARTS,
     Form,

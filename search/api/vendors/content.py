@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from search.api.middleware.bounded_threads import usable_cores
+from search.api.bounded_threads import usable_cores
 from search.api.requests.inputs import InputIn, InputText
 from search.api.schemas import Strict
 

@@ -15,7 +15,7 @@ from encoder.errors import InputError
 from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item
-from search.api.middleware.bounded_threads import Turn
+from search.api.bounded_threads import Turn
 from search.api.requests.bodies import SentFile
 from search.api.requests.budgets import TokenBudget
 from search.api.requests.inputs import InputIn

@@ -14,7 +14,7 @@ from threading import enumerate as threads
 import httpx
 
 from encoder.errors import AnymodalError
-from search.api.middleware.bounded_threads import Workbench
+from search.api.bounded_threads import Workbench
 from search.api.services import Services
 from search.deadline import Deadline
 from search.errors import CancelledError, TimeLimitError

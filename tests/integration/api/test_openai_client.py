@@ -17,7 +17,7 @@ import pytest
 from encoder.types import Embeddings, Item
 from ingest.config import IngestConfig
 from search.api.access.keys import KeyRing
-from search.api.middleware.bounded_threads import Workbench
+from search.api.bounded_threads import Workbench
 from search.api.services import Services
 from search.api.vendors.encoding import written
 from search.query.terms import ItemEncoder

@@ -14,7 +14,7 @@ import pytest
 from search.api.access.auth import Access
 from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
-from search.api.middleware.metrics import Metrics
+from search.api.metrics import Metrics
 from search.api.services import Services
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import (

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from search.api.middleware.metrics import Metrics
+from search.api.metrics import Metrics
 from tests.support.compose_files import (
     CHART,
     COMPOSE,

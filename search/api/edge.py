@@ -19,7 +19,7 @@ from encoder.errors import AnymodalError
 from search.api.access.auth import OWNER, is_loopback
 from search.api.config import ApiConfig
 from search.api.errors import ForbiddenError, HostHeaderError, TooLargeError, error_answer
-from search.api.middleware.metrics import Metrics
+from search.api.metrics import Metrics
 from search.request_id import serving
 
 logger = logging.getLogger(__name__)

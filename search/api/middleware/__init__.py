@@ -1,1 +1,0 @@
-"""Applied to every request: limits, threads, metrics, logs."""
