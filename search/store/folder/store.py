@@ -311,13 +311,14 @@ class FolderStore(Reading):
 
     def check(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable`."""
-        with self._db.tolerating(), self._db.reading() as db:
-            findings = FolderCheck(db, self.lanes, self._views).find(progress)
-        if not findings.of(DAMAGED):
-            for difference, index in self._indexes.items():
-                index.catch_up()
-                for name in index.lacking():
-                    findings.add(difference, name)
+        with self._db.tolerating():
+            with self._db.reading() as db:
+                findings = FolderCheck(db, self.lanes, self._views).find(progress)
+            if not findings.of(DAMAGED):
+                for difference, index in self._indexes.items():
+                    index.catch_up()
+                    for name in index.lacking():
+                        findings.add(difference, name)
         if self._db.lost_commits:
             findings.add(LOST_COMMITS, f"{self._db.lost_commits} commits")
         return findings
