@@ -69,6 +69,8 @@ class Side:
     anna_id: str
     n_standing: int
     """Warnings in each answer: an old Milvus finds no words."""
+    store: str
+    """Its address, which that warning names."""
 
     def ask(self, token: str, method: str, url: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", **more.pop("headers", {})}
@@ -122,9 +124,8 @@ def opened(
         anna, token = ring.create("anna", ["read", "write"], 1_000_000, within)
         parts = replace(parts, access=Access(ring, required=True))
         with served(parts) as client:
-            yield Side(
-                parts, ring, client, owner_token, token, anna.key_id, int(store.startswith("http"))
-            )
+            tokens = owner_token, token, anna.key_id
+            yield Side(parts, ring, client, *tokens, int(store.startswith("http")), store)
 
 
 @pytest.fixture(scope="module", params=ON)
@@ -170,11 +171,12 @@ def plain(value: Any) -> Any:
             return value
 
 
-def shown(answer: httpx.Response) -> tuple[object, ...]:
-    """What an answer tells."""
+def shown(answer: httpx.Response, store: str) -> tuple[object, ...]:
+    """What an answer tells, whatever the store's address is."""
     headers = {name: answer.headers.get(name) for name in ("etag", "content-type", "location")}
     is_json = answer.headers.get("content-type", "").startswith("application/json")
-    body = plain(answer.json()) if is_json and answer.content else answer.content
+    text = answer.text.replace(store, "STORE") if is_json else ""
+    body = plain(json.loads(text)) if text else answer.content
     return answer.status_code, headers, sorted(answer.headers), body
 
 
@@ -264,7 +266,7 @@ def test_no_route_tells_of_what_lies_outside(sides: tuple[Side, Side]) -> None:
     for method, url, more in requests_for(whole, outside, inside, uploaded["id"], cursor):
         answers = [side.ask(side.anna, method, url, **more) for side in sides]
         n_found += answers[0].is_success
-        if shown(answers[0]) != shown(answers[1]):
+        if shown(answers[0], whole.store) != shown(answers[1], alone.store):
             told.append((method, url, more, *(answer.text[:3000] for answer in answers)))
     assert not told, told[0]
     assert n_found > 100
@@ -303,7 +305,7 @@ async def told_by_tools(url: str, side: Side, outside: list[str]) -> list[str]:
             for arguments in (*ids, {}, {"text": "zephyr loaf"}, {"text": "red", "limit": 50}):
                 if arguments.keys() <= tool.input_schema["properties"].keys():
                     result = await client.call_tool(tool.name, arguments)
-                    dumped = json.loads(result.model_dump_json())
+                    dumped = json.loads(result.model_dump_json().replace(side.store, "STORE"))
                     for content in dumped["content"]:
                         if content["type"] == "text" and content["text"].startswith("{"):
                             content["text"] = json.loads(content["text"])
