@@ -153,13 +153,15 @@ class MultiModalEncoder:
         self._config = config.model_copy(update=changes)
         self._name = model or config.model
         if models is not None:
-            others = {Modality(name): spec for name, spec in models.items() if name != TEXT}
-            self._name = written_lanes(models.get(TEXT, read_lanes(self._name)[0]), others)
-        home, others = read_lanes(self._name)
+            other_models = {Modality(name): spec for name, spec in models.items() if name != TEXT}
+            self._name = written_lanes(models.get(TEXT, read_lanes(self._name)[0]), other_models)
+        home, other_models = read_lanes(self._name)
         self.home = Lane(home, self._config, observer)
         beside = config_beside(self._config)
-        lanes = {spec: Lane(spec, beside, observer) for spec in dict.fromkeys(others.values())}
-        self.lanes: Mapping[Modality, Lane] = {m: lanes[spec] for m, spec in others.items()}
+        lanes = {
+            spec: Lane(spec, beside, observer) for spec in dict.fromkeys(other_models.values())
+        }
+        self.lanes: Mapping[Modality, Lane] = {m: lanes[spec] for m, spec in other_models.items()}
         """The lanes of modalities that have a model of their own; all others are in `home`."""
         for modality, lane in self.lanes.items():
             if modality not in lane.modalities:
@@ -264,8 +266,8 @@ class MultiModalEncoder:
         with progress_bar("Encoding", len(starts), show=progress) as advance:
             for start in starts:
                 end = min(start + n_at_once, len(flat))
-                for places, encoded in self._encoded(flat[start:end]):
-                    at = (start + place for place in places)
+                for offsets, encoded in self._encoded(flat[start:end]):
+                    at = (start + offset for offset in offsets)
                     first_rows.update(zip(at, encoded.rows[:, 0], strict=True))
                     counted.append(encoded.stats)
                 advance(f"{end:,} of {len(flat):,}")
@@ -284,9 +286,9 @@ class MultiModalEncoder:
         for index, item in enumerate(items):
             by_lane.setdefault(self.lane(item.modality), []).append(index)
         return [
-            ([indices[place] for place in places], encoded)
+            ([indices[position] for position in positions], encoded)
             for lane, indices in by_lane.items()
-            for places, encoded in lane.dispatch.encode([items[index] for index in indices])
+            for positions, encoded in lane.dispatch.encode([items[index] for index in indices])
         ]
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:

@@ -32,8 +32,8 @@ class EnvironmentSettings(BaseModel):
     def __init__(self, **values: Any) -> None:
         fields = {self.variable(field): field for field in self.settable()}
         texts = environment.settings(fields)
-        named = {fields[name]: self._read(fields[name], texts[name]) for name in texts}
-        super().__init__(**{**self.unnamed(), **named, **values})
+        values_by_name = {fields[name]: self._read(fields[name], texts[name]) for name in texts}
+        super().__init__(**{**self.unnamed(), **values_by_name, **values})
 
     @classmethod
     def variable(cls, field: str) -> str:

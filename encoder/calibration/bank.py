@@ -123,9 +123,9 @@ def _naming(queries: Sequence[SampleQuery], rows: Embeddings) -> tuple[Embedding
     The worse it separates the halves that it was not fitted to, the shorter it is: in many
     dimensions, any few rows differ from others.
     """
-    kinds = np.array([query.kind for query in queries])
+    forms = np.array([query.kind for query in queries])
     captions, questions = (
-        rows[kinds == kind].astype(np.float64) for kind in ("caption", "question")
+        rows[forms == form].astype(np.float64) for form in ("caption", "question")
     )
     halves = [
         _apart(

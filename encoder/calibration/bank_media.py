@@ -55,10 +55,10 @@ def _landscape(chance: np.random.Generator) -> NDArray[np.float64]:
 def _things(chance: np.random.Generator) -> NDArray[np.float64]:
     picture = np.full((_SIDE_PX, _SIDE_PX, 3), _colour(chance))
     y, x = np.mgrid[:_SIDE_PX, :_SIDE_PX]
-    for place in range(6):
+    for index in range(6):
         centre, radius = chance.uniform(0, _SIDE_PX, 2), chance.uniform(15, 50)
         offsets = np.abs(y - centre[0]), np.abs(x - centre[1])
-        distance = np.hypot(*offsets) if place % 2 else np.maximum(*offsets)
+        distance = np.hypot(*offsets) if index % 2 else np.maximum(*offsets)
         picture[distance < radius] = _colour(chance)
     return picture + _grain(chance)
 

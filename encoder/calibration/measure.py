@@ -152,12 +152,12 @@ def blended(measured: Calibration, shipped: Calibration, n_segments: int) -> Cal
     0.25
     """
     share = n_segments / (n_segments + _TRUSTED)
-    further = tuple(
+    blended_rows = tuple(
         blended(row, shipped.of_row(number), n_segments)
         for number, row in enumerate(measured.further, 1)
     )
     level = shipped.mu + share * max(0.0, measured.mu - shipped.mu)
-    return replace(shipped, mu=level, c=max(shipped.c, share * measured.c), further=further)
+    return replace(shipped, mu=level, c=max(shipped.c, share * measured.c), further=blended_rows)
 
 
 def shares_of_best(
@@ -209,11 +209,11 @@ def _all_rows(
     rows: Embeddings,
     levels: Levels,
 ) -> Measured:
-    first, *others = (
+    first, *further_rows = (
         _one(queries, unrelated, embeddings, _different(rows[:, row]), levels)
         for row in range(rows.shape[1])
     )
-    further = tuple(of_row.calibration for of_row in others)
+    further = tuple(of_row.calibration for of_row in further_rows)
     return replace(first, calibration=replace(first.calibration, further=further))
 
 

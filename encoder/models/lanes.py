@@ -29,15 +29,15 @@ def read_lanes(name: str) -> tuple[str, dict[Modality, str]]:
     >>> read_lanes("bundle:default,image=hf:google/siglip2")
     ('bundle:default', {'image': 'hf:google/siglip2'})
     """
-    home, *rest = _LANE.split(name)
-    names = [Modality(modality) for modality in rest[::2]]
+    home, *pairs = _LANE.split(name)
+    names = [Modality(modality) for modality in pairs[::2]]
     if twice := {modality for modality in names if names.count(modality) > 1} | ({TEXT} & {*names}):
         raise ModelError(
             f"{name!r} names the model of {', '.join(sorted(twice))} twice.",
             remedy="Name that of texts first, then each other modality once.",
         )
     return home, {
-        modality: model for modality, model in zip(names, rest[1::2], strict=True) if model != home
+        modality: model for modality, model in zip(names, pairs[1::2], strict=True) if model != home
     }
 
 
@@ -47,18 +47,20 @@ def canonical(name: str) -> str:
     Raises:
         ModelError: one of the models is of no known kind, or does not exist.
     """
-    home, others = read_lanes(name)
-    specs = {modality: str(ModelSpec.parse(spec)) for modality, spec in others.items()}
+    home, other_models = read_lanes(name)
+    specs = {modality: str(ModelSpec.parse(spec)) for modality, spec in other_models.items()}
     return written_lanes(str(ModelSpec.parse(home)), specs)
 
 
-def written_lanes(home: str, others: Mapping[Modality, str]) -> str:
+def written_lanes(home: str, other_models: Mapping[Modality, str]) -> str:
     """The name by which `read_lanes` reads them.
 
     >>> written_lanes("bundle:default", {"image": "hf:google/siglip2"})
     'bundle:default,image=hf:google/siglip2'
     """
-    return ",".join([home, *(f"{modality}={others[modality]}" for modality in sorted(others))])
+    return ",".join(
+        [home, *(f"{modality}={other_models[modality]}" for modality in sorted(other_models))]
+    )
 
 
 def settings_file() -> Path:
@@ -97,8 +99,10 @@ def chosen_name(models: Mapping[str, str]) -> str:
     >>> chosen_name({"image": "hf:google/siglip2"})
     'bundle:default,image=hf:google/siglip2'
     """
-    others = {Modality(modality): spec for modality, spec in models.items() if modality != TEXT}
-    return written_lanes(models.get(TEXT, DEFAULT_MODEL), others)
+    other_models = {
+        Modality(modality): spec for modality, spec in models.items() if modality != TEXT
+    }
+    return written_lanes(models.get(TEXT, DEFAULT_MODEL), other_models)
 
 
 def choose(models: Mapping[str, str]) -> None:

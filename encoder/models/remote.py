@@ -245,7 +245,9 @@ class RemoteModel:
         modalities = [m for m in (TEXT, IMAGE, AUDIO) if m in ours.get("modalities", [TEXT])]
         probes = [_input_of(item) for m in modalities for item in PROBES[m]]
         rows = self._server.embed(_body(model, is_ours, probes, DOCUMENT))
-        asked = self._server.embed(_body(model, True, probes[:1], QUERY)) if ours else rows[:1]
+        question_rows = (
+            self._server.embed(_body(model, True, probes[:1], QUERY)) if ours else rows[:1]
+        )
         n_dims = rows.shape[1]
         return RemoteFacts(
             name=model,
@@ -253,7 +255,7 @@ class RemoteModel:
             modalities=list(map(str, modalities)),
             embed_dim=n_dims,
             probes=written(rows),
-            asked_probe=written(asked),
+            asked_probe=written(question_rows),
             cuts=[n for n in ours.get("dimensions", ()) if n < n_dims],
         )
 
@@ -266,8 +268,8 @@ class RemoteModel:
         facts = self.facts
         body = _body(facts.name, facts.is_ours, [self._probe, *inputs], role)
         rows = self._server.embed(body)
-        before = "the one that this process opened"
-        check_same(self._server.shown, written(rows[:1]), self._rows_of_probe[role], before)
+        opened_by = "the one that this process opened"
+        check_same(self._server.shown, written(rows[:1]), self._rows_of_probe[role], opened_by)
         return rows[1:]
 
 
@@ -300,8 +302,10 @@ class RemoteTower:
         """The inputs to send, [n_windows]."""
         if self._modality != TEXT:
             return np.array([_input_of(Item(self._modality, content))], object)
-        most = _WINDOW_BYTES_OF_OURS if self._model.facts.is_ours else _WINDOW_BYTES
-        windows = cut_text(readable(content), _n_bytes, most) or [(" ", 1)]  # if it is all blank
+        window_bytes = _WINDOW_BYTES_OF_OURS if self._model.facts.is_ours else _WINDOW_BYTES
+        windows = cut_text(readable(content), _n_bytes, window_bytes) or [
+            (" ", 1)
+        ]  # if it is all blank
         return np.array([self._prompt + window for window, _ in windows], object)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
@@ -313,7 +317,7 @@ class RemoteTower:
         rows = [r for group in in_batches(jobs, _AT_ONCE) for p in all_at_once(group) for r in p]
         ends = np.cumsum([len(windows) for windows in batch])
         per_item = zip(np.split(np.stack(rows), ends[:-1]), batch, strict=True)
-        return Encoded(np.stack([pool(part, list(map(len, sent))) for part, sent in per_item]))
+        return Encoded(np.stack([pool(window, list(map(len, sent))) for window, sent in per_item]))
 
     def window_lengths(self, content: str) -> list[int]:
         """See `encoder.towers.tokens.TokenTower`; about, since only the server knows its tokens."""

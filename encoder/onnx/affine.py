@@ -113,12 +113,12 @@ def _fold_before(network: OnnxNetwork, mul: NodeProto) -> int:
 def _normalize(network: OnnxNetwork, node: NodeProto) -> bool:
     """Replace a scale and the shift after it, or one of both; False if it is neither."""
     source = _source(network, node)
-    before = network.maker(source)
-    if before and before.op_type in _ACTIVATIONS:
-        before = network.maker(before.input[0])
-    if not before or not _is_constant_conv(network, before):
+    producer = network.maker(source)
+    if producer and producer.op_type in _ACTIVATIONS:
+        producer = network.maker(producer.input[0])
+    if not producer or not _is_constant_conv(network, producer):
         return False
-    n_channels = len(_weights(network, before)[0])
+    n_channels = len(_weights(network, producer)[0])
     first = _by_one_number(network, node, n_channels)
     if first is None:
         return False

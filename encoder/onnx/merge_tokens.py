@@ -134,8 +134,10 @@ class MergeStep:
         of_targets = graph.add("Unsqueeze", as_target, graph.ints(1))
         scores = graph.add("Sub", cosines, graph.add("Max", of_sources, of_targets))
         if self._later_only:
-            place = self._range(self._half)
-            later = graph.add("Greater", place, graph.add("Unsqueeze", place, graph.ints(1)))
+            positions = self._range(self._half)
+            later = graph.add(
+                "Greater", positions, graph.add("Unsqueeze", positions, graph.ints(1))
+            )
             scores = graph.add("Where", later, scores, graph.constant(np.float32(-_NEVER)))
         best = graph.add("ReduceMax", scores, graph.ints(2), keepdims=0)
         return best, graph.add("ArgMax", scores, axis=2, keepdims=0)

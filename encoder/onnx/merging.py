@@ -306,8 +306,12 @@ class _Cut:
         places = network.add("Slice", places, network.ints(0), length, network.ints(1))
         n_left = network.add("Squeeze", network.add("Shape", self._sizes, start=1, end=2))
         zero, one = (network.constant(np.int64(number)) for number in (0, 1))
-        left = network.add("Unsqueeze", network.add("Range", zero, n_left, one), network.ints(1))
-        is_part = network.add("Equal", network.add("Unsqueeze", places, network.ints(1)), left)
+        n_left_range = network.add(
+            "Unsqueeze", network.add("Range", zero, n_left, one), network.ints(1)
+        )
+        is_part = network.add(
+            "Equal", network.add("Unsqueeze", places, network.ints(1)), n_left_range
+        )
         sizes = network.add("Max", self._sizes, network.constant(np.float32(1)))
         weights, sizes = (
             network.add("Unsqueeze", values, network.ints(axis))
@@ -347,8 +351,8 @@ class _Cut:
         if graph.mask is not None and value == graph.mask.name:
             dtype = graph.mask.type.tensor_type.elem_type
             zero = network.constant(np.float32(0))
-            left = self._sizes if self._by_size else network.add("Greater", self._sizes, zero)
-            return network.add("Cast", left, to=dtype)
+            is_left = self._sizes if self._by_size else network.add("Greater", self._sizes, zero)
+            return network.add("Cast", is_left, to=dtype)
         if node is None:
             return value
         if node.op_type == "Shape" and 1 in graph.axes(node.input[0]):

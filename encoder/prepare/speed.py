@@ -39,15 +39,15 @@ def speeds_ms(model: str, config: EncoderConfig, modalities: Collection[str]) ->
     Raises:
         ModelError: the model cannot be loaded.
     """
-    wanted = [modality for modality in _SAMPLES if modality in modalities]
+    measured = [modality for modality in _SAMPLES if modality in modalities]
     whole = model.partition("#")[0]
     facts = {artifact.manifest["spec"]: artifact.manifest for artifact in all_models()}[whole]
-    depends_on = (model, facts["space"]["fingerprint"], config.quantization, cpu_model(), *wanted)
+    depends_on = (model, facts["space"]["fingerprint"], config.quantization, cpu_model(), *measured)
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
 
     def measure(new: Path) -> None:
         lane = Lane(model, config)
-        figures = {modality: _cpu_ms(lane, modality) for modality in wanted}
+        figures = {modality: _cpu_ms(lane, modality) for modality in measured}
         new.write_text(json.dumps(figures), "utf-8")
 
     path = make_once(cache_folder("trials") / f"speed-{key}.json", measure)

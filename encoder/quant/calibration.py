@@ -79,8 +79,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (Mapping, list, tuple)):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors_in(part)
+        for element in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(element)
 
 
 def _slice(batch: Batch, start: int, end: int) -> Batch:

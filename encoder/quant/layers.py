@@ -141,8 +141,8 @@ def _uses(model: nn.Module, names: Mapping[str, Any], batch: Batch | None) -> Us
     return uses
 
 
-def _class_of(model: nn.Module, place: tuple[str, str]) -> tuple[type[nn.Module], str]:
-    return type(model.get_submodule(place[0])), place[1]
+def _class_of(model: nn.Module, owner_and_name: tuple[str, str]) -> tuple[type[nn.Module], str]:
+    return type(model.get_submodule(owner_and_name[0])), owner_and_name[1]
 
 
 def _default(weight: Tensor) -> Layout | None:

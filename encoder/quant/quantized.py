@@ -149,8 +149,8 @@ def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Te
         packed, scales = (tensors[f"{prefix}{buffer}"] for buffer in buffers(parameter))
         weight = PackedWeight(Scheme.parse(layer["scheme"]), packed, scales, layout.n_columns)
         owner = module.get_submodule(owner_name)
-        if (own := tuple(getattr(owner, parameter).shape)) != shape:
-            raise KeyError(f"{name} has the shape {own}, not {shape}")
+        if (own_shape := tuple(getattr(owner, parameter).shape)) != shape:
+            raise KeyError(f"{name} has the shape {own_shape}, not {shape}")
         put(owner, parameter, weight, layout)
     module.load_state_dict(tensors)
 

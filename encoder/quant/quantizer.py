@@ -341,8 +341,10 @@ def _evaluating(model: nn.Module) -> nn.Module:
     """A twin in evaluation mode that shares the model's tensors."""
     if not isinstance(model, nn.Module):
         raise InputError("model", got=f"a {type(model).__name__}", wanted="a torch.nn.Module")
-    own = [value for module in model.modules() for value in vars(module).values()]
-    tensors = [x for x in (*model.parameters(), *model.buffers(), *own) if isinstance(x, Tensor)]
+    attributes = [value for module in model.modules() for value in vars(module).values()]
+    tensors = [
+        x for x in (*model.parameters(), *model.buffers(), *attributes) if isinstance(x, Tensor)
+    ]
     shared: dict[int, Any] = {
         id(x): x for x in tensors if x.dtype == torch.float32 or not x.is_floating_point()
     }

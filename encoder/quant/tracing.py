@@ -68,14 +68,14 @@ def trace(
         else [None] * len(value)
         for name, value in inputs.items()
     }
-    named: dict[str, Any] = dict(inputs)
+    arguments: dict[str, Any] = dict(inputs)
     if argument:
-        named, dynamic = {argument: named}, {argument: dynamic}
+        arguments, dynamic = {argument: arguments}, {argument: dynamic}
     # as `torch.onnx.export` does, except that guards stay guards: lengths of 0 and 1 may vary too,
     # and recurrent layers are loops
     any_length = symbolic.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
     with quiet(), any_length, patch_dynamic_shape_rnn_decompositions(dynamic_axes):
-        program = torch.export.export(module.eval(), (), named, dynamic_shapes=dynamic)
+        program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=dynamic)
     with quiet():
         translated = torch.onnx.export(
             program,
@@ -165,13 +165,13 @@ def _fixed_axes(graph: ir.Model, axes: Mapping[str, Sequence[int]]) -> dict[str,
 
 def _reason(error: BaseException) -> str:
     """The root of an error and the line of the model's own code where it arose."""
-    place = ""
+    source_line = ""
     while True:
         for frame in traceback.extract_tb(error.__traceback__):
-            if not any(part in frame.filename for part in _NOT_THE_MODEL):
-                place = f" ({Path(frame.filename).name}, line {frame.lineno}: {frame.line})"
+            if not any(folder in frame.filename for folder in _NOT_THE_MODEL):
+                source_line = f" ({Path(frame.filename).name}, line {frame.lineno}: {frame.line})"
         if error.__cause__ is None:
-            return f"{first_line(error)}{place}"
+            return f"{first_line(error)}{source_line}"
         error = error.__cause__
 
 
@@ -202,10 +202,10 @@ def _recorded(
         )  # fmt: skip
     for warning in caught:
         # torchvision's detectors are made to be recorded, and torch checks itself
-        of_library = any(part in warning.filename for part in ("torchvision", *_NOT_THE_MODEL))
+        of_library = any(folder in warning.filename for folder in ("torchvision", *_NOT_THE_MODEL))
         if "to a Python " in str(warning.message) and not of_library:
-            place = f"{Path(warning.filename).name}, line {warning.lineno}"
-            raise ModelError(f"its forward branches on a value, at {place}", remedy="")
+            source_line = f"{Path(warning.filename).name}, line {warning.lineno}"
+            raise ModelError(f"its forward branches on a value, at {source_line}", remedy="")
     graph = onnx.load_from_string(file.getvalue())
     graph.opset_import[0].version = OPSET  # which knows more types of the same operators
     recorded: ir.Model = onnx_ir.from_proto(graph)
@@ -217,25 +217,27 @@ _RECORDED_OPSET = 20
 
 def flat_inputs(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
     """All tensors by the names that the graph gives them."""
-    named: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, value in inputs.items():
-        parts = flat(value)
+        flat_value = flat(value)
         single = isinstance(value, Tensor)
-        named |= {name if single else f"{name}_{i}": part for i, part in enumerate(parts)}
-    return named
+        tensors |= {
+            name if single else f"{name}_{i}": tensor for i, tensor in enumerate(flat_value)
+        }
+    return tensors
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """While entered, nothing is printed: exporters write whole graphs when they give up."""
-    before = logging.root.manager.disable
+    disabled_level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(before)
+        logging.disable(disabled_level)
 
 
 def inputs_by_name(model: nn.Module, example: Batch) -> dict[str, Any]:
@@ -255,8 +257,8 @@ def inputs_by_name(model: nn.Module, example: Batch) -> dict[str, Any]:
                 wanted="a dict of inputs by name",
             )
     for name, value in inputs.items():
-        parts = value if isinstance(value, (list, tuple)) and value else [value]
-        if not all(isinstance(part, Tensor) for part in parts):
+        tensors = value if isinstance(value, (list, tuple)) and value else [value]
+        if not all(isinstance(tensor, Tensor) for tensor in tensors):
             raise InputError(f"example[{name!r}]", got=type(value).__name__, wanted="a tensor")
     return inputs
 
@@ -287,21 +289,21 @@ def at_least_two(inputs: Mapping[str, Any], axes: Mapping[str, Sequence[int]]) -
 
 def flat(output: Any, chosen: str | None = None) -> list[Tensor]:
     """The tensors of an output, or of the part that a path names; complex ones as pairs."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     passed: set[int] = set()
 
     def collect(value: Any) -> None:
         if isinstance(value, Tensor):
-            found.append(torch.view_as_real(value) if value.is_complex() else value)
+            tensors.append(torch.view_as_real(value) if value.is_complex() else value)
         elif id(value) not in passed and not isinstance(value, (nn.Module, type, torch.dtype)):
             passed.add(id(value))
-            named = named_of(value)
-            listed = value if isinstance(value, (list, tuple)) else ()
-            for part in listed if named is None else named.values():
-                collect(part)
+            fields = named_of(value)
+            elements = value if isinstance(value, (list, tuple)) else ()
+            for element in elements if fields is None else fields.values():
+                collect(element)
 
-    for part in part_of(output, chosen) if chosen else ():
-        collect(part)
-    if not found:
+    for element in part_of(output, chosen) if chosen else ():
+        collect(element)
+    if not tensors:
         collect(output)
-    return found
+    return tensors

@@ -79,12 +79,12 @@ def products(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         added = {"bias": operands[0]} if name == "addmm" else {}
         return _of_matrices(pair[0], pair[1], added) if len(pair) == 2 else []
     if name in _RECURRENT:
-        seen = _recurrent_inputs(name, args)
+        layer_inputs = _recurrent_inputs(name, args)
         weights = [x for x in tensors_in((args, kwargs)) if x.ndim == 2]
-        return [Product(x, "recurrent", (1,), inputs=seen.get(id(x), ())) for x in weights]
+        return [Product(x, "recurrent", (1,), inputs=layer_inputs.get(id(x), ())) for x in weights]
     if name == "einsum":
-        equation, *rest = args
-        operands = list(tensors_in(rest))
+        equation, *arrays = args
+        operands = list(tensors_in(arrays))
         return list(_of_einsum(equation, operands)) if isinstance(equation, str) else []
     return []
 
@@ -100,18 +100,20 @@ def _recurrent_inputs(name: str, args: Sequence[Any]) -> dict[int, tuple[Tensor,
     x, states, weights, has_biases, n_layers, _, _, _, batch_first = args
     if not isinstance(weights, (list, tuple)):
         return {}
-    axis, per_layer, seen = int(batch_first), len(weights) // n_layers, dict[int, Any]()
+    axis, per_layer, layer_inputs = int(batch_first), len(weights) // n_layers, dict[int, Any]()
     for layer in range(n_layers):
-        own = weights[layer * per_layer : (layer + 1) * per_layer]
+        layer_weights = weights[layer * per_layer : (layer + 1) * per_layer]
         first = tuple(s[layer : layer + 1] for s in (states if name == "lstm" else [states]))
         start = first if name == "lstm" else first[0]
         run = getattr(torch, name)
-        y = run(x, start, own, has_biases, 1, 0.0, False, False, batch_first)[0]
-        before = first[0].transpose(0, axis)
-        seen[id(own[0])] = (x,)
-        seen[id(own[1])] = (torch.cat([before, y.narrow(axis, 0, y.shape[axis] - 1)], axis),)
+        y = run(x, start, layer_weights, has_biases, 1, 0.0, False, False, batch_first)[0]
+        initial = first[0].transpose(0, axis)
+        layer_inputs[id(layer_weights[0])] = (x,)
+        layer_inputs[id(layer_weights[1])] = (
+            torch.cat([initial, y.narrow(axis, 0, y.shape[axis] - 1)], axis),
+        )
         x = y
-    return seen
+    return layer_inputs
 
 
 def _with_options(name: str, options: Mapping[str, Any]) -> Iterator[Product]:
@@ -124,15 +126,15 @@ def _with_options(name: str, options: Mapping[str, Any]) -> Iterator[Product]:
                 yield Product(weight, "linear", (1,), inputs=whole, options=added)
         return
     weight = options["weight"]
-    others, n_groups = tuple(range(1, weight.ndim)), int(options.get("groups", 1))
+    input_axes, n_groups = tuple(range(1, weight.ndim)), int(options.get("groups", 1))
     if name.startswith("conv_"):
-        yield Product(weight, "transposed", (0, *others[1:]), n_groups)
+        yield Product(weight, "transposed", (0, *input_axes[1:]), n_groups)
     elif name.startswith("conv"):
-        yield Product(weight, "conv", others, n_groups, (options["input"],), options)
+        yield Product(weight, "conv", input_axes, n_groups, (options["input"],), options)
     elif name == "linear":
-        yield Product(weight, "linear", others, inputs=(options["input"],), options=options)
+        yield Product(weight, "linear", input_axes, inputs=(options["input"],), options=options)
     else:
-        yield Product(weight, "bilinear" if name == "bilinear" else "embedding", others)
+        yield Product(weight, "bilinear" if name == "bilinear" else "embedding", input_axes)
 
 
 def _of_matrices(first: Tensor, second: Tensor, options: Mapping[str, Any]) -> list[Product]:
@@ -232,14 +234,14 @@ class Uses(Calls):
         """Remember what was computed from nothing but parameters."""
         operands = list(tensors_in((args, kwargs)))
         sources = [self._base_of(x) for x in operands]
-        known = [names for base, names in sources if base is not None]
-        self.seen.update(name for names in known for name in names)
-        if not known or not isinstance(result, Tensor) or not result.is_floating_point():
+        known_names = [names for base, names in sources if base is not None]
+        self.seen.update(name for names in known_names for name in names)
+        if not known_names or not isinstance(result, Tensor) or not result.is_floating_point():
             return
         if self._base_of(result)[0] is not None:
             return  # a view
-        names = tuple(dict.fromkeys(name for each in known for name in each))
-        if len(known) == len(operands):
+        names = tuple(dict.fromkeys(name for each in known_names for name in each))
+        if len(known_names) == len(operands):
             alike = tuple(name for name in names if self._shapes[name] == result.shape)
             self._add(result, alike)
         elif sources[0][1] and _is_choice(func, operands[0], result):
@@ -306,10 +308,10 @@ def plain(model: nn.Module) -> nn.Module:
     """
     for module in model.modules():
         if parametrize.is_parametrized(module):
-            made = {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr]
+            computed = {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr]
             del module.parametrizations
             module.__class__ = type(module).__bases__[0]
-            for name, value in made.items():
+            for name, value in computed.items():
                 module.register_parameter(name, nn.Parameter(value.detach().clone(), False))
         for hook in list(module._forward_pre_hooks.values()):
             if isinstance(hook, WeightNorm):

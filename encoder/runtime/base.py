@@ -87,8 +87,8 @@ class SideBySide:
         if _size(inputs) <= self._small:
             return self._one.run(inputs)
         with self._opening:
-            many = self._opened
-        return many.run(inputs)
+            sessions = self._opened
+        return sessions.run(inputs)
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
         """The outputs for each of the inputs, in order."""

@@ -89,11 +89,11 @@ def compare(candidates: Mapping[str, Factory], examples: Sequence[ExampleInputs]
     One that cannot be opened or run, or whose outputs have a cosine below `MIN_COSINE` to
     those of the first, is dropped; the first must run.
     """
-    reference, *others = candidates
+    reference, *rivals = candidates
     sessions = {reference: candidates[reference]()}
     expected = [sessions[reference].run(example) for example in examples]
     dropped: dict[str, str] = {}
-    for name in others:
+    for name in rivals:
         try:
             session = candidates[name]()
             least = min(map(least_cosine, expected, [session.run(e) for e in examples]))

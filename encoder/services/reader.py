@@ -110,18 +110,18 @@ class Reader:
         limits = self._limits
         pixels = limits.printed_pixels if looks_printed(picture) else limits.test_pixels
         height, width = picture.shape[:2]
-        seen = [scaled(box, 1 / width, 1 / height) for box in self._boxes(picture, pixels)]
-        return seen if self.confirms(picture, seen) else []
+        boxes = [scaled(box, 1 / width, 1 / height) for box in self._boxes(picture, pixels)]
+        return boxes if self.confirms(picture, boxes) else []
 
-    def confirms(self, picture: RgbPicture, seen: Sequence[Box]) -> bool:
+    def confirms(self, picture: RgbPicture, seen_boxes: Sequence[Box]) -> bool:
         """Whether what `look` saw, maybe in a smaller copy, is text.
 
         If there are only a few lines, one must be legible.
         """
-        if len(seen) > _FEW:
+        if len(seen_boxes) > _FEW:
             return True
         height, width = picture.shape[:2]
-        boxes, _ = self._upright(picture, [scaled(box, width, height) for box in seen])
+        boxes, _ = self._upright(picture, [scaled(box, width, height) for box in seen_boxes])
         return any(self._is_legible(line) for line in self._lines(picture, boxes))
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
@@ -134,10 +134,10 @@ class Reader:
         boxes, quarters = self._upright(picture, boxes)
         ordered = [boxes[i] for i in reading_order(boxes, quarters)]
         widths = np.cumsum([line_width(box) for box in ordered])
-        most = int(np.searchsorted(widths, self._limits.max_width, "right"))
+        n_most = int(np.searchsorted(widths, self._limits.max_width, "right"))
         lines = [
             line
-            for some in in_batches(ordered[:most], _LINES_AT_ONCE)
+            for some in in_batches(ordered[:n_most], _LINES_AT_ONCE)
             for line in self._lines(picture, some)
         ]
         return [line for line in lines if self._is_legible(line)]
@@ -208,12 +208,12 @@ class Reader:
     def _lines(self, picture: RgbPicture, boxes: Sequence[Box]) -> list[ReadText]:
         lines = [_centred(crop(picture, box))[None] for box in boxes]
         outputs = run_all(self._recognizer, [{"x": line} for line in lines])
-        found = []
+        texts = []
         for (sure, best), box in zip(outputs, boxes, strict=True):
             text, confidence = spell(sure[0], best[0], self._characters)
             corners = tuple((round(float(x), 1), round(float(y), 1)) for x, y in box)
-            found.append(ReadText(text, corners, round(confidence, 3)))
-        return found
+            texts.append(ReadText(text, corners, round(confidence, 3)))
+        return texts
 
 
 def _length(boxes: Sequence[Box]) -> float:
@@ -323,9 +323,9 @@ class LazyReader:
         """See `Reader.look`."""
         return self._reader.get().look(picture)
 
-    def confirms(self, picture: RgbPicture, seen: Sequence[Box]) -> bool:
+    def confirms(self, picture: RgbPicture, seen_boxes: Sequence[Box]) -> bool:
         """See `Reader.confirms`."""
-        return self._reader.get().confirms(picture, seen)
+        return self._reader.get().confirms(picture, seen_boxes)
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
         """See `Reader.read`."""

@@ -45,8 +45,10 @@ class SoundClasses:
         """
         heard = patches(log_mel(sound))
         starts = range(0, len(heard), _PATCHES_AT_ONCE)
-        parts = (heard[start : start + _PATCHES_AT_ONCE] for start in starts)
-        return np.concatenate([self._session.get().run({"patches": part})[0] for part in parts])
+        patch_batches = (heard[start : start + _PATCHES_AT_ONCE] for start in starts)
+        return np.concatenate(
+            [self._session.get().run({"patches": patch_batch})[0] for patch_batch in patch_batches]
+        )
 
 
 def log_mel(sound: Waveform) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ class TextServices:
             self,
             reader=self.reader if read else None,
             speech=self.speech if hear else None,
-            off=self.off | {modality for modality, wanted in off.items() if not wanted},
+            off=self.off | {modality for modality, is_on in off.items() if not is_on},
         )
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
@@ -69,7 +69,7 @@ class TextServices:
         What was switched off is missing only where there is no tower either.
         """
         has_text = TEXT in towers
-        said = {} if has_text else {TEXT: f"texts are not stored: {_no_tower(TEXT)}"}
+        limits = {} if has_text else {TEXT: f"texts are not stored: {_no_tower(TEXT)}"}
         for modality, things, words, service in (
             (IMAGE, "pictures", "the text in", self.reader),
             (AUDIO, "sounds", "what is said in", self.speech),
@@ -83,10 +83,10 @@ class TextServices:
                     if lack
                     else f"found only by {words} them"
                 )
-                said[modality] = f"{things} are {how}: {_no_tower(modality)}"
+                limits[modality] = f"{things} are {how}: {_no_tower(modality)}"
             elif lack and not is_off:
-                said[modality] = f"{words} {things} is not stored: {lack}"
-        return said
+                limits[modality] = f"{words} {things} is not stored: {lack}"
+        return limits
 
 
 def _no_tower(modality: Modality) -> str:

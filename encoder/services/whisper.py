@@ -138,8 +138,8 @@ class Whisper:
         tokenizers = [self._tokenizer(language) for language in languages]
         prompts = [list(tokenizer.sot_sequence) for tokenizer in tokenizers]
         if in_one_script and languages[0] in _BEFORE:
-            before = tokenizers[0].encode(_BEFORE[languages[0]])
-            prompts = [[tokenizers[0].sot_prev, *before, *prompts[0]]]
+            prefix = tokenizers[0].encode(_BEFORE[languages[0]])
+            prompts = [[tokenizers[0].sot_prev, *prefix, *prompts[0]]]
         max_tokens = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
         results = self._network.generate(
             _repeated(speaking.states, len(languages)),

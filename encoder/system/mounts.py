@@ -34,9 +34,9 @@ def mounts() -> Iterator[Mount]:
     except OSError:
         return
     for line in lines:
-        fields, _, rest = line.partition(" - ")
+        fields, _, source = line.partition(" - ")
         point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields.split(" ")[_POINT])
-        yield Mount(point, rest.split(" ")[0])
+        yield Mount(point, source.split(" ")[0])
 
 
 def mount_points() -> set[str]:

@@ -66,5 +66,5 @@ class Resting(Generic[T]):
 
 
 def _rest(resting: ref[Resting[Any]]) -> None:
-    if (held := resting()) is not None:
-        held.rest()
+    if (alive := resting()) is not None:
+        alive.rest()

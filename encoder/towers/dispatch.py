@@ -205,11 +205,11 @@ class Dispatch:
             encoded = forward(tower, [prepared[i] for i in places])
             parts.append((places, encoded))
             of_batch = [lengths[i] for i in places]
-            kept = encoded.stats.n_kept if encoded.stats else sum(of_batch)
+            n_kept = encoded.stats.n_kept if encoded.stats else sum(of_batch)
             if self._observer:
-                self._observer.encoded(modality, of_batch, kept)
+                self._observer.encoded(modality, of_batch, n_kept)
             if modality == TEXT and (meter := current_meter()):
-                meter.read(sum(of_batch), kept)
+                meter.read(sum(of_batch), n_kept)
         return joined(parts, len(contents), n_rows_of(tower), self._model.space, self._model.cut)
 
     def _encode_video(self, content: Any, role: Role) -> Embeddings:

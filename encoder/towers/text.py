@@ -145,7 +145,7 @@ class SparseTextTower(TextTower):
         if long.any():
             runs = equal_runs(list(compress(batch, long)))
             outputs = run_all(self._sparse.get(), [inputs_of(run) for run in runs])
-            pooled, n_left[long] = (np.concatenate(both) for both in zip(*outputs, strict=True))
+            pooled, n_left[long] = (np.concatenate(halves) for halves in zip(*outputs, strict=True))
             rows[long] = l2_normalize(pooled)
         return Encoded(rows, TextStats.of_gate(self._network.settings, shape, n_tokens, n_left))
 

@@ -36,8 +36,8 @@ class Confinement(NamedTuple):
         """What a decoder that was taken over could do here, each with the reason."""
         gaps = [f"read all that this user can read ({self.files})"] if self.files else []
         if self.calls:
-            here = [what for since, what in _WITHOUT_FILTER.items() if self.landlock < since]
-            gaps.append(f"{', '.join(here)} ({self.calls})")
+            missing = [what for since, what in _WITHOUT_FILTER.items() if self.landlock < since]
+            gaps.append(f"{', '.join(missing)} ({self.calls})")
         return gaps
 
 

@@ -107,25 +107,25 @@ def attached(mail: EmailMessage, folder: str = "") -> Iterator[tuple[Piece, Bina
     used = set[str]()
     sent = sent_at(mail)
     sent_s = sent.timestamp() if sent else 0.0
-    for part in _files(mail):
-        name = _free(_clean(part.get_filename() or "", part.get_content_type()), used)
+    for file in _files(mail):
+        name = _free(_clean(file.get_filename() or "", file.get_content_type()), used)
         piece = Piece(f"{folder}{name}", modified_s=sent_s)
-        yield piece, io.BytesIO(content_of(part))
+        yield piece, io.BytesIO(content_of(file))
 
 
-def _files(part: Message, *, is_outer: bool = True) -> Iterator[Message]:
+def _files(message: Message, *, is_outer: bool = True) -> Iterator[Message]:
     """The parts that are not the mail's text; a mail within it is one file."""
-    if part.is_multipart() and (is_outer or part.get_content_type() != _MAIL):
-        for inner in part.get_payload():
+    if message.is_multipart() and (is_outer or message.get_content_type() != _MAIL):
+        for inner in message.get_payload():
             if isinstance(inner, Message):
                 yield from _files(inner, is_outer=False)
-    elif not is_outer and not _is_body(part):
-        yield part
+    elif not is_outer and not _is_body(message):
+        yield message
 
 
-def _is_body(part: Message) -> bool:
-    is_file = part.get_content_disposition() == "attachment" or part.get_filename()
-    return part.get_content_type() in _BODIES and not is_file
+def _is_body(message: Message) -> bool:
+    is_file = message.get_content_disposition() == "attachment" or message.get_filename()
+    return message.get_content_type() in _BODIES and not is_file
 
 
 def _clean(name: str, media_type: str) -> str:
@@ -145,11 +145,11 @@ def _free(name: str, used: set[str]) -> str:
     return name
 
 
-def content_of(part: Message) -> bytes:
+def content_of(message: Message) -> bytes:
     """The content of a part of a mail, decoded."""
-    if part.get_content_type() == _MAIL and part.is_multipart():
-        return b"".join(inner.as_bytes(policy=SMTP) for inner in part.get_payload())  # type: ignore[union-attr]
-    data = part.get_payload(decode=True)
+    if message.get_content_type() == _MAIL and message.is_multipart():
+        return b"".join(inner.as_bytes(policy=SMTP) for inner in message.get_payload())  # type: ignore[union-attr]
+    data = message.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""
 
 

@@ -49,7 +49,7 @@ class Film(Kind):
     label = "Film"
     icon = "M6.5 4.8v14.4L19 12z"
     modality = VIDEO
-    formats = tuple(one.name for one in CONTAINERS if one.media_type[0] == "v")
+    formats = tuple(container.name for container in CONTAINERS if container.media_type[0] == "v")
     media_types = frozenset(
         f"video/{name.partition('/')[2]}" for name in CONTAINER_TYPES | IMAGE_TYPES
     )

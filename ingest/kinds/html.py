@@ -165,4 +165,8 @@ class WebArchive(Html):
 
 def _contents(path: Path, *types: str) -> Iterator[bytes]:
     mail: Message = message_from_bytes(read_bytes(path).lstrip(), policy=policy.default)
-    return (content_of(part) for part in mail.walk() if part.get_content_type().startswith(types))
+    return (
+        content_of(message)
+        for message in mail.walk()
+        if message.get_content_type().startswith(types)
+    )

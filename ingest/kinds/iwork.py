@@ -37,9 +37,9 @@ def iwork_texts(iwa: bytes) -> Iterator[str]:
                         yield from _texts(entry, _ENTRY_TEXT)
 
 
-def _texts(message: bytes, wanted: int) -> Iterator[str]:
+def _texts(message: bytes, field_number: int) -> Iterator[str]:
     for number, value in _fields(message):
-        if number == wanted and isinstance(value, bytes):
+        if number == field_number and isinstance(value, bytes):
             yield value.decode("utf-8", "replace").replace("\ufffc", " ")  # stands for a picture
 
 
@@ -60,18 +60,18 @@ def _of_snappy(chunk: bytes) -> bytes:
         raise ValueError(f"a chunk of {n_bytes:,} bytes")
     unpacked = bytearray()
     while at < len(chunk) and len(unpacked) < n_bytes:
-        kind, n = chunk[at] & 3, chunk[at] >> 2
+        tag, n = chunk[at] & 3, chunk[at] >> 2
         # How many bytes follow of the length, if these are the bytes themselves, or of the distance
         # at which they were before.
-        n_more = max(0, n - 59) if kind == 0 else (1, 2, 4)[kind - 1]
+        n_more = max(0, n - 59) if tag == 0 else (1, 2, 4)[tag - 1]
         number = int.from_bytes(chunk[at + 1 : at + 1 + n_more], "little")
         high, at = n >> 3, at + 1 + n_more
-        if kind == 0:
+        if tag == 0:
             n = (number if n_more else n) + 1
             unpacked += chunk[at : at + n]
             at += n
             continue
-        distance, n = (high << 8 | number, (n & 7) + 4) if kind == 1 else (number, n + 1)
+        distance, n = (high << 8 | number, (n & 7) + 4) if tag == 1 else (number, n + 1)
         begin = len(unpacked) - distance
         if not distance or begin < 0:
             raise ValueError(f"a copy of what is {distance:,} bytes before")

@@ -123,7 +123,7 @@ def _text(mail: EmailMessage, name: str) -> str:
     head = [f"{name}: {value}" for name in _SHOWN if (value := _field(mail, name))]
     body = mail.get_body(("plain", "html"))
     text = _decoded(body, name) if body else ""
-    attached = [part.get_filename() or "" for part in mail.iter_attachments()]
+    attached = [attachment.get_filename() or "" for attachment in mail.iter_attachments()]
     names = [f"Attached: {', '.join(filter(None, attached))}"] if any(attached) else []
     return "\n".join([*head, "", text, *names])
 

@@ -84,7 +84,7 @@ def _cell(cell: Mapping[str, Any], name: str) -> _Cell:
     outputs = cell.get("outputs", [])
     # In version 3, the data lie in the output itself, under names without "image/".
     all_data = [{**output, **output.get("data", {})} for output in outputs]
-    packed = (data.get(kind) for data in all_data for kind in _PICTURES)
+    packed = (data.get(media_type) for data in all_data for media_type in _PICTURES)
     return _Cell(
         cell["cell_type"] == "markdown",
         _joined(cell["source"] if "source" in cell else cell["input"]),

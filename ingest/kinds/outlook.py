@@ -54,9 +54,9 @@ class _Storage:
     def __init__(self, ole: Any, path: _Path) -> None:
         self._ole, self._path = ole, path
 
-    def bytes_of(self, tag: str, kind: str) -> bytes:
+    def bytes_of(self, tag: str, property_type: str) -> bytes:
         """The bytes of a property; empty if it is missing."""
-        return self.stream(f"__substg1.0_{tag}{kind}")
+        return self.stream(f"__substg1.0_{tag}{property_type}")
 
     def stream(self, name: str) -> bytes:
         path = [*self._path, name]
@@ -85,8 +85,10 @@ class _Storage:
         rows = self.stream("__properties_version1.0")[header_bytes:]
         times = {
             number: value
-            for kind, number, _, value in iter_unpack("<HHIQ", rows[: len(rows) // 16 * 16])
-            if kind == 0x40 and 0 < value < 2**61
+            for property_type, number, _, value in iter_unpack(
+                "<HHIQ", rows[: len(rows) // 16 * 16]
+            )
+            if property_type == 0x40 and 0 < value < 2**61
         }
         sent_filetime = next((times[number] for number in _SENT if number in times), 0)
         return _EPOCH + timedelta(microseconds=sent_filetime // 10) if sent_filetime else None

@@ -30,7 +30,9 @@ class Sound(Kind):
     icon = "M4.5 12a7.5 7.5 0 1 0 15 0 7.5 7.5 0 1 0-15 0z"
     modality = AUDIO
     formats = (
-        *dict.fromkeys(one.name for one in CONTAINERS if one.media_type[0] == "a"),
+        *dict.fromkeys(
+            container.name for container in CONTAINERS if container.media_type[0] == "a"
+        ),
         "Opus",
         "M4A",
     )

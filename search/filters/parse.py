@@ -112,9 +112,9 @@ def _compared(field: str, operator: Operator, value: Any) -> Filter:
     """A comparison; a list equals a text that is in it."""
     field_kind = kind_of(field)
     if field_kind is FieldKind.TEXTS and operator in (Operator.EQ, Operator.NE):
-        held = Compare(field, Operator.CONTAINS, value)
+        contained = Compare(field, Operator.CONTAINS, value)
         is_given = Compare(field, Operator.EXISTS, True)
-        return held if operator is Operator.EQ else And((is_given, Not(held)))
+        return contained if operator is Operator.EQ else And((is_given, Not(contained)))
     return Compare(field, operator, _value(value, field_kind))
 
 

@@ -130,7 +130,7 @@ def can_be_misspelt(word: str) -> bool:
     return len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)
 
 
-def holds_alike(held: Collection[str], word: str) -> bool:
+def holds_alike(text_words: Collection[str], word: str) -> bool:
     """Whether one letter more, less, or different, or two swapped ones, make a word one of these.
 
     >>> [holds_alike([held], "invoice") for held in ("invioce", "invoce", "invoices", "invite")]
@@ -139,10 +139,10 @@ def holds_alike(held: Collection[str], word: str) -> bool:
     # An edit leaves the first half as it is, or all after the letter behind it.
     half = len(word) // 2
     head, tail = word[:half], word[half + 1 :]
-    joined = "\n".join(held)
+    joined = "\n".join(text_words)
     if head not in joined and tail not in joined:
         return False
-    near = [other for other in held if other.startswith(head) or other.endswith(tail)]
+    near = [other for other in text_words if other.startswith(head) or other.endswith(tail)]
     return any(_is_one_edit_away(word, other) for other in near)
 
 

@@ -152,11 +152,11 @@ class WordIndex:
         if limit < 1 or (asset_ids is not None and not asset_ids):
             return []
         text_terms = list(dict.fromkeys(terms(text)))
-        own = self.known(text_terms)
-        queries = [Query.term_query(self._schema, "words", term) for term in own]
-        known = {*own, *(beside.known(text_terms) if beside else ())}
+        own_terms = self.known(text_terms)
+        queries = [Query.term_query(self._schema, "words", term) for term in own_terms]
+        known_terms = {*own_terms, *(beside.known(text_terms) if beside else ())}
         for word in dict.fromkeys(words(text)):
-            if can_be_misspelt(word) and known.isdisjoint(terms(word)):
+            if can_be_misspelt(word) and known_terms.isdisjoint(terms(word)):
                 queries += self._alike(searcher, word)
         if not queries:
             return []
@@ -193,15 +193,15 @@ class WordIndex:
         weight = math.log(1 + (searcher.num_docs - n_alike + 0.5) / (n_alike + 0.5))
         return [Query.boost_query(alike, weight)]
 
-    def known(self, wanted: Collection[str]) -> list[str]:
+    def known(self, index_terms: Collection[str]) -> list[str]:
         """Those of these index terms that a text holds."""
-        return [term for term in wanted if self._searcher.doc_freq("words", term)]
+        return [term for term in index_terms if self._searcher.doc_freq("words", term)]
 
-    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+    def frequencies(self, index_terms: Collection[str]) -> Frequencies:
         """How many texts hold each of these index terms."""
         searcher = self._searcher
         return Frequencies(
-            searcher.num_docs, {term: searcher.doc_freq("words", term) for term in wanted}
+            searcher.num_docs, {term: searcher.doc_freq("words", term) for term in index_terms}
         )
 
     def notes(self, segment_ids: Sequence[str]) -> dict[str, bytes]:

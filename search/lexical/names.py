@@ -42,9 +42,9 @@ def names_of(row: AssetRow) -> AssetNames:
     >>> sorted(names_of(row).own), sorted(names_of(row).folders)
     (['0042', 'img', 'jpg'], ['pictuX', 'pictures', 'summeX', 'summer', 'trip'])
     """
-    own, folders = written_names(row)
+    file_names, folders = written_names(row)
     return AssetNames(
-        frozenset(terms(split(" ".join(own)))), frozenset(terms(split(" ".join(folders))))
+        frozenset(terms(split(" ".join(file_names)))), frozenset(terms(split(" ".join(folders))))
     )
 
 
@@ -59,12 +59,12 @@ def written_names(row: AssetRow) -> tuple[list[str], list[str]]:
         folder, _, name = path.rpartition("/")
         files.append(name)
         folders.append(folder)
-    said = [str(row.metadata.get(name, "")) for name in ("title", "caption", "created")]
+    described = [str(row.metadata.get(name, "")) for name in ("title", "caption", "created")]
     for name in ("tags", "places"):
         value = row.metadata.get(name)
         if isinstance(value, list | tuple):
-            said += map(str, value)
-    return [*files, *said], folders
+            described += map(str, value)
+    return [*files, *described], folders
 
 
 def text_of(row: AssetRow) -> IndexedText:
@@ -108,20 +108,20 @@ class NameQuery:
         Forms of a word count as the word, and one with a letter wrong almost as much. "7" is also
         in 07, and a year in a day such as 20220209.
         """
-        held = names.own | names.folders if with_folders else names.own
-        n_held = sum(len(word) * self._part(word, held) for word in self._stems)
+        name_words = names.own | names.folders if with_folders else names.own
+        n_held = sum(len(word) * self._part(word, name_words) for word in self._stems)
         return n_held / max(sum(map(len, self._stems)), 1)
 
-    def _part(self, word: str, held: Collection[str]) -> float:
-        if word in held or _has_number(word, held):
+    def _part(self, word: str, name_words: Collection[str]) -> float:
+        if word in name_words or _has_number(word, name_words):
             return 1.0
         if not can_be_misspelt(word):
             return 0.0
-        near = [name_word for name_word in held if name_word[:_ALIKE] == word[:_ALIKE]]
-        if any(not self._stems[word].isdisjoint(stems(name_word)) for name_word in near):
+        near = [alike_word for alike_word in name_words if alike_word[:_ALIKE] == word[:_ALIKE]]
+        if any(not self._stems[word].isdisjoint(stems(alike_word)) for alike_word in near):
             return 1.0
         # Another last letter is rather another word, as in "police" and "policy".
-        alike = [other for other in held if len(other) != len(word) or other[-1] == word[-1]]
+        alike = [other for other in name_words if len(other) != len(word) or other[-1] == word[-1]]
         return _MISSPELT * holds_alike(alike, word)
 
 

@@ -80,12 +80,12 @@ class QueryWords:
     @cached_property
     def _words(self) -> Sequence[_Word]:
         quoted = phrases(self.text)
-        rest = _QUOTED.sub(" ", self.text) if quoted else self.text
+        unquoted = _QUOTED.sub(" ", self.text) if quoted else self.text
         rarity = self.frequencies.rarity
         of_phrases = [(phrase, dict.fromkeys(words(phrase))) for phrase in quoted]
         return [
             *(_Word(_in_one_line(folded(p)), sum(map(rarity, of))) for p, of in of_phrases if of),
-            *(self._word(word) for word in dict.fromkeys(words(rest))),
+            *(self._word(word) for word in dict.fromkeys(words(unquoted))),
         ]
 
     def _word(self, word: str) -> _Word:
@@ -110,7 +110,7 @@ class QueryWords:
         if phrases(self.text):
             plain = list(map(_in_one_line, plain))
         columns = [
-            [_part_of(word, text, place) for place, text in enumerate(plain)]
+            [_part_of(word, text, index) for index, text in enumerate(plain)]
             for word in self._words
         ]
         return np.array(columns, np.float64).reshape(len(self._words), len(texts)).T
@@ -120,13 +120,13 @@ def _in_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _part_of(word: _Word, text: str, place: int) -> float:
+def _part_of(word: _Word, text: str, index: int) -> float:
     if word.text in text and not word.is_bounded:
         return 1.0
     if next(starts(text, word.text, is_whole=True), None) is not None:
         return 1.0
     if word.begins and next(starts(text, word.begins, is_whole=False), None) is not None:
         return _BEGINS
-    if word.is_unknown and place < _N_LOOKED_AT and holds_alike(set(words(text)), word.text):
+    if word.is_unknown and index < _N_LOOKED_AT and holds_alike(set(words(text)), word.text):
         return _MISSPELT
     return 0.0

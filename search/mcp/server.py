@@ -183,14 +183,14 @@ class Tools:
         """Show a stored file: its facts, and its text, its picture, a film's moment or a page."""
         async with self._client(context) as client:
             asset = await client.asset(asset_id)
-            shown: list[Any] = [asset.model_dump_json(exclude_none=True)]
+            contents: list[Any] = [asset.model_dump_json(exclude_none=True)]
             if asset.media_type.startswith(_SHOWS):
                 picture = await client.thumbnail(asset_id, at_s=at_s, page=page, size=1024)
-                shown.append(Image(data=picture, format="webp"))
+                contents.append(Image(data=picture, format="webp"))
             elif asset.media_type.startswith("text/"):
                 text = (await client.content(asset_id)).decode(errors="replace")
-                shown.append(shortened(text, start, _MOST_CHARS))
-        return shown
+                contents.append(shortened(text, start, _MOST_CHARS))
+        return contents
 
     async def listed(
         self, context: Context, limit: Limit = 50, filter: Filter = None, cursor: Cursor = ""

@@ -115,8 +115,10 @@ def _named_kinds(texts: Sequence[str]) -> tuple[str, ...]:
     (('image/',), ())
     """
     spoken = {word for text in texts for word in words(text)}
-    named = (media_types for name, media_types in _kind_words() if name <= spoken)
-    return tuple(dict.fromkeys(media_type for media_types in named for media_type in media_types))
+    type_prefixes = (media_types for name, media_types in _kind_words() if name <= spoken)
+    return tuple(
+        dict.fromkeys(media_type for media_types in type_prefixes for media_type in media_types)
+    )
 
 
 @cache
@@ -173,13 +175,13 @@ def check(query: Query, supported: Collection[Modality]) -> None:
 def _check_terms(terms: Sequence[Term]) -> None:
     if not terms:
         raise _wrong("items", "none", "at least one item to search with")
-    for place, term in enumerate(terms):
+    for index, term in enumerate(terms):
         if (term.item is None) == (term.asset_id == ""):
             got = "neither" if term.item is None else "both"
-            raise _wrong(f"items[{place}]", got, "an item or an asset_id")
+            raise _wrong(f"items[{index}]", got, "an item or an asset_id")
         if not 0 < abs(term.weight) <= MAX_WEIGHT:  # also refuses NaN
             wanted = f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, not 0"
-            raise _wrong(f"items[{place}].weight", repr(term.weight), wanted)
+            raise _wrong(f"items[{index}].weight", repr(term.weight), wanted)
     if all(term.weight < 0 for term in terms):
         raise _wrong("items", "only negative weights", "at least one that is positive")
 

@@ -25,8 +25,8 @@ SORTABLE = sorted({*_OF_ROW, *(name for name, kind in FIELDS.items() if kind in 
 def check_sort(sort: str) -> None:
     """Check the name of a field, with or without "-" in front."""
     if sort and sort.removeprefix("-") not in SORTABLE:
-        wanted = f"one of {', '.join(SORTABLE)}, with a leading - for the greatest first"
-        raise InputError("query.sort", got=repr(sort), wanted=wanted)
+        expected = f"one of {', '.join(SORTABLE)}, with a leading - for the greatest first"
+        raise InputError("query.sort", got=repr(sort), wanted=expected)
 
 
 def order_of(rows: Sequence[AssetRow], sort: str) -> list[int]:
@@ -35,9 +35,9 @@ def order_of(rows: Sequence[AssetRow], sort: str) -> list[int]:
     Those without the field come last; ties stay as they are. Case is ignored.
     """
     field = sort.removeprefix("-")
-    keys = {place: key for place, row in enumerate(rows) if (key := _key(row, field)) is not None}
+    keys = {index: key for index, row in enumerate(rows) if (key := _key(row, field)) is not None}
     ordered = sorted(keys, key=keys.__getitem__, reverse=sort[:1] == "-")
-    return ordered + [place for place in range(len(rows)) if place not in keys]
+    return ordered + [index for index in range(len(rows)) if index not in keys]
 
 
 def _key(row: AssetRow, field: str) -> tuple[bool, float, str] | None:

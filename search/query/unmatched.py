@@ -42,10 +42,10 @@ def unmatched(
     """
     if filter is None or (not is_empty and not _has_choice(filter)):
         return []
-    known, warnings = _KnownNames(store), list[str]()
+    known_names, warnings = _KnownNames(store), list[str]()
     for comparison in dict.fromkeys(islice(_comparisons(filter), _MOST_CHECKED)):
         check()
-        warnings.append(known.warning(comparison))
+        warnings.append(known_names.warning(comparison))
     return [warning for warning in warnings if warning]
 
 
@@ -62,11 +62,11 @@ def _has_choice(filter: Filter) -> bool:
 def _comparisons(filter: Filter) -> Iterator[Compare]:
     """Comparisons with what is named, not with what is left out."""
     match filter:
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from _comparisons(part)
-        case Not(part):
-            yield from _comparisons(part)
+        case And(operands) | Or(operands):
+            for operand in operands:
+                yield from _comparisons(operand)
+        case Not(operand):
+            yield from _comparisons(operand)
         case Compare(field, operator, value):
             yield Compare(field, _COMPLEMENTS.get(operator, operator), value)
 
@@ -124,8 +124,8 @@ def _about_values(comparison: Compare, values: Collection[Scalar]) -> str:
     alike = [value for value in values if isinstance(value, str) is isinstance(wanted, str)]
     if values and not alike:
         example = next(iter(values))
-        others = "texts" if isinstance(example, str) else "numbers, true or false"
-        return f"No file has {wanted!r} as {field}: values there are {others}, such as {example!r}."
+        types = "texts" if isinstance(example, str) else "numbers, true or false"
+        return f"No file has {wanted!r} as {field}: values there are {types}, such as {example!r}."
     field_kind = kind_of(field)
     is_part = comparison.operator in (Operator.PREFIX, Operator.CONTAINS)
     if comparison.operator in ORDER or (is_part and field_kind is FieldKind.TEXT):

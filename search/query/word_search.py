@@ -110,16 +110,16 @@ def shares_held(query_words: QueryWords, segments: Sequence[ScoredSegment]) -> l
     Words may stand in several passages of a document. Those of a whole book say little, so only
     the passages within three count.
     """
-    held = query_words.held([segment.snippet for segment in segments])
-    together = held.copy()
+    held_shares = query_words.held([segment.snippet for segment in segments])
+    together = held_shares.copy()
     by_asset: dict[str, list[int]] = {}
-    for place, segment in enumerate(segments):
-        by_asset.setdefault(segment.asset_id, []).append(place)
-    for places in by_asset.values():
-        if len(places) > 1:
-            is_near = _near([segments[place] for place in places])
-            rows = held[places]
-            together[places] = np.where(is_near[:, :, None], rows[None], 0.0).max(axis=1)
+    for index, segment in enumerate(segments):
+        by_asset.setdefault(segment.asset_id, []).append(index)
+    for indices in by_asset.values():
+        if len(indices) > 1:
+            is_near = _near([segments[index] for index in indices])
+            rows = held_shares[indices]
+            together[indices] = np.where(is_near[:, :, None], rows[None], 0.0).max(axis=1)
     shares: list[float] = (together @ query_words.weights).tolist()
     return shares
 

@@ -166,10 +166,12 @@ class Finder:
 
     def _found_by(self, words: Future[FoundByWords] | None) -> FoundByWords:
         with self._stage("lexical") if words else nullcontext():
-            found = self._progress.result(words, FoundByWords()) if words else FoundByWords()
-        if found.warning:
-            self._progress.warn(found.warning)
-        return found
+            found_by_words = (
+                self._progress.result(words, FoundByWords()) if words else FoundByWords()
+            )
+        if found_by_words.warning:
+            self._progress.warn(found_by_words.warning)
+        return found_by_words
 
     def _pooled(
         self, segments_found: FoundSegments, words: FoundByWords, n: int | None

@@ -35,11 +35,11 @@ def explain_hit(
     lane, space, terms = request.lanes[modality], request.space, request.query.terms
     term_embeddings, fused = lane.term_embeddings, lane.fused
     cosines = (term_embeddings @ embedding).astype(np.float64)
-    asked, levels = term_embeddings, np.ones(len(terms))
+    query_embeddings, levels = term_embeddings, np.ones(len(terms))
     if fused.is_centred:
-        asked, levels = lane.space.asked(term_embeddings)
+        query_embeddings, levels = lane.space.asked(term_embeddings)
     by = space.calibration_of(modality).of_row(row)
-    scores = by.apply((asked @ embedding).astype(np.float64), levels)
+    scores = by.apply((query_embeddings @ embedding).astype(np.float64), levels)
     match = candidate.match
     compared = candidate.segment._replace(cosine=float(fused.direction @ embedding))
     return Explanation(

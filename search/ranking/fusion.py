@@ -193,9 +193,9 @@ def score_segments(
     counted.sort(key=lambda candidate: (-candidate[0], candidate[3].segment_id))
     return [
         RankedSegment(
-            segment, counts, dense_score=score, dense_rank=place, is_identical=is_identical
+            segment, counts, dense_score=score, dense_rank=rank, is_identical=is_identical
         )
-        for place, (counts, score, is_identical, segment) in enumerate(counted, 1)
+        for rank, (counts, score, is_identical, segment) in enumerate(counted, 1)
     ]
 
 
@@ -302,11 +302,11 @@ def with_all_of_identical(candidates: Sequence[RankedSegment]) -> list[RankedSeg
     """Give content identical to the query all that others get, so that it stays in front."""
     if not any(candidate.is_identical for candidate in candidates):
         return list(candidates)
-    most = {
+    greatest = {
         name: max(getattr(candidate, name) for candidate in candidates)
         for name in ("words", "named", "evidence", "prior")
     }
     return [
-        candidate._replace(**most) if candidate.is_identical else candidate
+        candidate._replace(**greatest) if candidate.is_identical else candidate
         for candidate in candidates
     ]

@@ -99,8 +99,8 @@ def _of_kinds(
 def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
     """Which of these are shots of the same photo, by their looks and times; [n, n]."""
     same = np.zeros((len(assets), len(assets)), bool)
-    places = [place for place, asset in enumerate(assets) if asset.modality == IMAGE]
-    photos = [assets[place] for place in places]
+    indices = [index for index, asset in enumerate(assets) if asset.modality == IMAGE]
+    photos = [assets[index] for index in indices]
     alike = likeness([photo.metadata.get(LOOK) for photo in photos])
     np.fill_diagonal(alike, 0.0)
     if (alike >= _LIKENESS_SOON).any():
@@ -111,7 +111,7 @@ def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
         is_undated = np.isnan(taken_s[:, None] - taken_s)
         with_text = has_text[:, None] | has_text
         is_close = alike >= np.where(is_soon & ~with_text, _LIKENESS_SOON, _LIKENESS)
-        same[np.ix_(places, places)] = is_close & (is_soon | (is_undated & ~with_text))
+        same[np.ix_(indices, indices)] = is_close & (is_soon | (is_undated & ~with_text))
     return same
 
 
@@ -122,8 +122,11 @@ def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
         groups: best first.
         is_same: [len(groups), len(groups)], whether two of them show the same photo.
     """
-    stacks = [[groups[place] for place in places] for places in stacks_of(is_same)]
-    return [replace(best, stack=others) if others else best for best, *others in stacks]
+    stacks = [[groups[index] for index in indices] for indices in stacks_of(is_same)]
+    return [
+        replace(best, stack=further_shots) if further_shots else best
+        for best, *further_shots in stacks
+    ]
 
 
 def stacks_of(is_same: NDArray[np.bool_]) -> list[list[int]]:
@@ -132,19 +135,19 @@ def stacks_of(is_same: NDArray[np.bool_]) -> list[list[int]]:
     A shot belongs to a stack if it is the same photo as any in it, so that a series whose first and
     last shots differ is one stack.
     """
-    before = list(range(len(is_same)))
+    earlier_of = list(range(len(is_same)))
 
-    def first(place: int) -> int:
-        while before[place] != place:
-            place = before[place]
-        return place
+    def first(index: int) -> int:
+        while earlier_of[index] != index:
+            index = earlier_of[index]
+        return index
 
     for pair in np.argwhere(np.tril(is_same)).tolist():
         earlier, later = sorted(map(first, pair))
-        before[later] = earlier
+        earlier_of[later] = earlier
     stacks: dict[int, list[int]] = {}
-    for place in range(len(before)):
-        stacks.setdefault(first(place), []).append(place)
+    for index in range(len(earlier_of)):
+        stacks.setdefault(first(index), []).append(index)
     return list(stacks.values())
 
 

@@ -90,10 +90,10 @@ class Pools:
             passing = [
                 replace(group, key=f"{share.modalities[0]} {group.key}") for group in passing
             ]
-        fresh, shown = list[Group](), list[Group]()
+        fresh, shown_groups = list[Group](), list[Group]()
         for group in passing:
-            (shown if self._request.page.has_shown(group.key) else fresh).append(group)
-        return fresh, shown
+            (shown_groups if self._request.page.has_shown(group.key) else fresh).append(group)
+        return fresh, shown_groups
 
     def _verified(self, groups: Sequence[Group], n_wanted: int) -> list[Group]:
         """The groups whose asset is committed, has a file and passes the filter, in stacks.

@@ -56,14 +56,14 @@ def rerank(
         check: called before each run of the reranker; it may raise.
     """
     texts = [group.best.segment.snippet for group in groups]
-    places = [place for place, text in enumerate(texts) if text.strip()][:MAX_TEXTS]
-    scores = reranker.scores(question, [texts[place] for place in places], check)
+    indices = [index for index, text in enumerate(texts) if text.strip()][:MAX_TEXTS]
+    scores = reranker.scores(question, [texts[index] for index in indices], check)
     judged = [
-        replace(groups[place], reranked=float(score))
-        for place, score in zip(places, scores, strict=True)
+        replace(groups[index], reranked=float(score))
+        for index, score in zip(indices, scores, strict=True)
     ]
     judged.sort(key=lambda group: -(group.reranked or 0.0))
     ordered = list(groups)
-    for place, group in zip(places, judged, strict=True):
-        ordered[place] = group
+    for index, group in zip(indices, judged, strict=True):
+        ordered[index] = group
     return ordered

@@ -63,9 +63,9 @@ class ForeignScores:
 
     def level(self, question: FusedQuery) -> float:
         """The mean score of a question on foreign texts."""
-        asked = question.centred(self.space)
-        cosine = asked.length * float(self._bank.foreign @ asked.direction)
-        return self.space.score(TEXT, cosine, level=asked.weight)
+        centred_query = question.centred(self.space)
+        cosine = centred_query.length * float(self._bank.foreign @ centred_query.direction)
+        return self.space.score(TEXT, cosine, level=centred_query.weight)
 
     def by_chance(self, level: float, row: Embeddings, segment: ScoredSegment) -> float:
         """What chance gives a hit in this lane.
@@ -87,9 +87,9 @@ class ForeignScores:
     def _nearest(self, row: Embeddings, segment: ScoredSegment) -> float:
         """The mean score of a row [embed_dim] on the questions that it is nearest to."""
         is_text = segment.modality == TEXT
-        asked = self._asked if is_text else self._bank.questions
+        questions = self._asked if is_text else self._bank.questions
         levels: NDArray[np.float64] | float = self._levels if is_text else 1.0
-        cosines = (asked @ row).astype(np.float64)
+        cosines = (questions @ row).astype(np.float64)
         scores = self.space.score(segment.modality, cosines, row=segment.row, level=levels)
         nearest = np.partition(scores, -min(N_NEAREST, len(scores)))[-N_NEAREST:]
         return float(nearest.mean())
@@ -147,8 +147,8 @@ def value_of(candidate: RankedSegment, by_chance: float) -> float:
         candidate: its best segment.
         by_chance: see `ForeignScores`.
     """
-    held = candidate.match.share if candidate.match else 0.0
-    return candidate.score + _HELD * held - by_chance
+    held_share = candidate.match.share if candidate.match else 0.0
+    return candidate.score + _HELD * held_share - by_chance
 
 
 def judge(hits: Sequence[Weighed], verdict: Verdict) -> tuple[list[Judged], Verdict]:
@@ -171,15 +171,15 @@ def judge(hits: Sequence[Weighed], verdict: Verdict) -> tuple[list[Judged], Verd
     ]
     n_strong = 0
     if not verdict.is_over:
-        n_strong = max((place for place, does in enumerate(passing, 1) if does), default=0)
+        n_strong = max((rank for rank, does in enumerate(passing, 1) if does), default=0)
     last, judged = verdict.last, list[Judged]()
     is_first = verdict.best == -math.inf
-    for place, hit in enumerate(hits):
+    for rank, hit in enumerate(hits):
         probability = hit.reranked
         if probability is None:
-            probability = _probability(hit, verdict.threshold, best, is_first and not place)
+            probability = _probability(hit, verdict.threshold, best, is_first and not rank)
         last = min(last, probability)
-        judged.append(Judged(last, place >= n_strong))
+        judged.append(Judged(last, rank >= n_strong))
     is_over = verdict.is_over or n_strong < len(hits)
     return judged, Verdict(verdict.threshold, best, last, is_over)
 

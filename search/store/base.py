@@ -137,7 +137,7 @@ class VectorStore(Protocol):
         and ``filter`` are as in `search`.
         """
 
-    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+    def frequencies(self, index_terms: Collection[str]) -> Frequencies:
         """How many texts there are, and how many hold each of these index terms, about.
 
         Of the texts that the last `lexical` knew. Cheap.

@@ -78,7 +78,7 @@ class Findings:
 def compared(
     rows: Iterable[AssetRow],
     counts: Mapping[str, Mapping[Modality, int]],
-    others: Collection[str],
+    other_ids: Collection[str],
     findings: Findings,
 ) -> Iterator[AssetRow]:
     """Pass on all commit rows, and note which assets do not have the segments that they count.
@@ -91,7 +91,7 @@ def compared(
         others: assets that have segments in lanes that are not searched.
         findings: to which differences are added.
     """
-    orphans = {*counts, *others}
+    orphans = {*counts, *other_ids}
     for row in rows:
         findings.n_assets += 1
         orphans.discard(row.asset_id)

@@ -41,7 +41,7 @@ def checked_segments(rows: Sequence[SegmentRow], lanes: StoreLanes) -> list[Segm
     """
     sizes = {modality: lanes.space(modality).embed_dim for modality in {r.modality for r in rows}}
     of_sizes: dict[int, list[int]] = {}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if "#" in row.segment_id or not 0 <= row.row < MAX_ROWS:
             got = f"{row.segment_id!r} with row {row.row}"
             raise InputError("segment_id", got=got, wanted=f"no '#', and row 0 to {MAX_ROWS - 1}")
@@ -49,16 +49,16 @@ def checked_segments(rows: Sequence[SegmentRow], lanes: StoreLanes) -> list[Segm
         if shape != (size,):
             name = f"embedding of {row.segment_id}"
             raise InputError(name, got=f"shape {shape}", wanted=f"shape ({size},)")
-        of_sizes.setdefault(size, []).append(place)
+        of_sizes.setdefault(size, []).append(index)
     checked = list(rows)
-    for places in of_sizes.values():
-        vectors = np.array([rows[place].embedding for place in places], np.float32)
+    for indices in of_sizes.values():
+        vectors = np.array([rows[index].embedding for index in indices], np.float32)
         if len(wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
-            name = f"embedding of {rows[places[wrong[0]]].segment_id}"
+            name = f"embedding of {rows[indices[wrong[0]]].segment_id}"
             raise InputError(name, got="NaN or infinity", wanted="finite numbers")
-        for place, unit in zip(places, l2_normalize(vectors), strict=True):
-            text = _cut(rows[place].snippet, MAX_SNIPPET_BYTES)
-            checked[place] = replace(rows[place], embedding=unit, snippet=text)
+        for index, unit in zip(indices, l2_normalize(vectors), strict=True):
+            text = _cut(rows[index].snippet, MAX_SNIPPET_BYTES)
+            checked[index] = replace(rows[index], embedding=unit, snippet=text)
     return checked
 
 

@@ -54,7 +54,9 @@ def check_place(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, but no store.", remedy=remedy)
     if folder.is_dir() and not (folder / CONTENT).is_dir():
-        others = {path.name for path in folder.iterdir()} - _BESIDE
-        if others:
-            shown = ", ".join(sorted(others)[:3])
-            raise StoreError(f"{folder} holds other files ({shown}), but no store.", remedy=remedy)
+        other_names = {path.name for path in folder.iterdir()} - _BESIDE
+        if other_names:
+            first_names = ", ".join(sorted(other_names)[:3])
+            raise StoreError(
+                f"{folder} holds other files ({first_names}), but no store.", remedy=remedy
+            )

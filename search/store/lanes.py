@@ -63,8 +63,8 @@ class StoredSpace:
                 remedy="Use the model that filled it, or another --store.",
             )
         if self.probes and probes:
-            before = f"the one that filled the store {store_name}"
-            check_same("The model on the server", self.probes, probes, before)
+            filled_by = f"the one that filled the store {store_name}"
+            check_same("The model on the server", self.probes, probes, filled_by)
         return replace(self, embed_dim=embed_dim)
 
 
@@ -86,8 +86,8 @@ def to_fill(
     stored: Mapping[str, AssetRow], assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
 ) -> tuple[list[AssetRow], list[SegmentRow]]:
     """What lanes are filled with: segments of stored assets, whose rows change by counts alone."""
-    known = [row for row in assets if row.asset_id in stored]
-    counted = [replace(stored[row.asset_id], counts=row.counts) for row in known]
+    stored_rows = [row for row in assets if row.asset_id in stored]
+    counted = [replace(stored[row.asset_id], counts=row.counts) for row in stored_rows]
     return counted, [row for row in segments if row.asset_id in stored]
 
 
@@ -156,8 +156,8 @@ class StoreLanes:
             return dict(all_counts)
         else:
             looked_for = {modality for _, modality in all_counts} | counts.keys()
-        own = {(self.space(modality).fingerprint, modality) for modality in looked_for}
-        others = {lane: n for lane, n in all_counts.items() if lane not in own}
+        own_lanes = {(self.space(modality).fingerprint, modality) for modality in looked_for}
+        other_counts = {lane: n for lane, n in all_counts.items() if lane not in own_lanes}
         if not (counts or self.filling):
-            return others
-        return {**others, **{lane: counts.get(lane[1], 0) for lane in own}}
+            return other_counts
+        return {**other_counts, **{lane: counts.get(lane[1], 0) for lane in own_lanes}}

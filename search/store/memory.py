@@ -199,9 +199,9 @@ class MemoryStore(Scanning):
             hits = self._index().find(text, limit, self._wanted(asset_ids, filter))
             return [_scored(self._segments[hit.segment_id], hit.score) for hit in hits]
 
-    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+    def frequencies(self, index_terms: Collection[str]) -> Frequencies:
         with self._lock:
-            return self._index().frequencies(wanted)
+            return self._index().frequencies(index_terms)
 
     def _index(self) -> WordIndex:
         if self._words is None:

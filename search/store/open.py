@@ -132,8 +132,8 @@ def store_target(uri: str | None) -> Path | str:
     if scheme and scheme[1].lower() in ("http", "https", "tcp"):
         return uri
     if not uri or scheme:
-        wanted = "a folder, FILE.db, http://HOST:19530, or memory:"
-        raise InputError("store", got=repr(uri), wanted=wanted)
+        expected = "a folder, FILE.db, http://HOST:19530, or memory:"
+        raise InputError("store", got=repr(uri), wanted=expected)
     path = Path(uri).expanduser().absolute()
     return str(path) if is_file(str(path)) else path
 

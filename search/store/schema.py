@@ -284,7 +284,7 @@ def _digest(*parts: str) -> str:
 
 def segment_to_dict(row: SegmentRow, columns: Mapping[str, Any]) -> dict[str, Any]:
     """A checked segment as a row of Milvus, with the columns that filters use."""
-    said = {
+    optional = {
         field.name: _AS_STORED[field.type](MISSING if value is None else value)
         for field, value in zip(_SAID, said_of(row), strict=False)
     }
@@ -293,7 +293,7 @@ def segment_to_dict(row: SegmentRow, columns: Mapping[str, Any]) -> dict[str, An
         "asset_id": row.asset_id,
         "modality": str(row.modality),
         "index": packed(row.index, row.row),
-        **said,
+        **optional,
         **columns,
         "embedding": row.embedding,
     }

@@ -87,14 +87,14 @@ class SearchedSpace:
 
 def searched_in(lanes: StoreLanes, encoder: Mapping[str, Any]) -> SearchedSpace:
     """The record of a store that is searched in these lanes."""
-    others = {str(modality): space.fingerprint for modality, space in lanes.others.items()}
-    return SearchedSpace(lanes.home.fingerprint, encoder, lanes=others)
+    other_lanes = {str(modality): space.fingerprint for modality, space in lanes.others.items()}
+    return SearchedSpace(lanes.home.fingerprint, encoder, lanes=other_lanes)
 
 
 def lanes_of(current: SearchedSpace) -> StoreLanes:
     """The lanes that a record names, as large as the store notes them."""
-    others = {Modality(name): StoredSpace(space, 0) for name, space in current.lanes.items()}
-    return StoreLanes(StoredSpace(current.space, 0), others)
+    other_lanes = {Modality(name): StoredSpace(space, 0) for name, space in current.lanes.items()}
+    return StoreLanes(StoredSpace(current.space, 0), other_lanes)
 
 
 class SpaceRecord(Protocol):
@@ -179,10 +179,10 @@ def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str
     current = record.read()
     if current is None:
         return False
-    known = [k for k in (current, current.former) if k]
-    if any(k.is_like(expected) for k in known):
+    records = [k for k in (current, current.former) if k]
+    if any(k.is_like(expected) for k in records):
         return True
-    if alike := [k for k in known if k.space == expected.space]:
+    if alike := [k for k in records if k.space == expected.space]:
         raise SpaceMismatchError(
             f"The store {store_name} has {_named(alike[0].lanes)}, but this encoder has "
             f"{_named(expected.lanes)}.",

@@ -70,16 +70,16 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> dict[str, int]:
         assert current is not None
         assert isinstance(store, Checkable)
         filling = current.filling if current.former else ""
-        others = [
+        other_spaces = [
             (space, modality)
             for space, modality in sorted(store.stored_lanes())
             if not (store.lanes.has(space, modality) or space in filling.split())
         ]
-        if not (others or current.former):
+        if not (other_spaces or current.former):
             raise InputError(
                 "--drop-former", got="a store with one model", wanted="a store that was moved"
             )
         record.write(replace(current, former=None, filling=filling))
-        for space, modality in others:
+        for space, modality in other_spaces:
             dropped[space] += store.drop(space, modality)
         return dropped

@@ -166,12 +166,12 @@ class Visible:
         return self._store.newest(self._narrowed(filter), limit, after, reverse, by)
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        named = self._store.named(text, MAX_FOUND)
-        rows = self.assets([name_hit.segment_id for name_hit in named])
+        matches = self._store.named(text, MAX_FOUND)
+        rows = self.assets([name_hit.segment_id for name_hit in matches])
         names = {asset_id: text_of(row) for asset_id, row in rows.items()}
-        wanted = set(terms(text))  # as in `lexical`, no misspelt ones
-        hits = (x._replace(note=names[x.segment_id].note) for x in named if x.segment_id in names)
-        holding = (x for x in hits if not wanted.isdisjoint(terms(names[x.segment_id].text)))
+        index_terms = set(terms(text))  # as in `lexical`, no misspelt ones
+        hits = (x._replace(note=names[x.segment_id].note) for x in matches if x.segment_id in names)
+        holding = (x for x in hits if not index_terms.isdisjoint(terms(names[x.segment_id].text)))
         return list(islice(holding, limit))
 
     # Searching
@@ -212,26 +212,26 @@ class Visible:
         return self._weighed(text, hits)[:limit]
 
     def _weighed(self, text: str, hits: Sequence[ScoredSegment]) -> list[ScoredSegment]:
-        wanted = frozenset(terms(text))
+        index_terms = frozenset(terms(text))
         rows = self.assets(list({hit.asset_id for hit in hits}))
-        frequencies = self.frequencies(wanted)
+        frequencies = self.frequencies(index_terms)
         weighed = [
-            hit._replace(cosine=sum(map(frequencies.rarity, held)))
+            hit._replace(cosine=sum(map(frequencies.rarity, held_terms)))
             for hit in hits
-            if hit.asset_id in rows and (held := wanted.intersection(terms(hit.snippet)))
+            if hit.asset_id in rows and (held_terms := index_terms.intersection(terms(hit.snippet)))
         ]
         return sorted(weighed, key=lambda hit: (-hit.cosine, hit.segment_id))
 
-    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+    def frequencies(self, index_terms: Collection[str]) -> Frequencies:
         counts = Counter[str]()
         try:
-            hits = self._store.lexical(" ".join(wanted), _MOST_TEXTS, filter=self.within)
+            hits = self._store.lexical(" ".join(index_terms), _MOST_TEXTS, filter=self.within)
         except IndexNotReadyError as error:
             hits = list(error.hits or ())
         rows = self.assets(list({hit.asset_id for hit in hits}))
         for hit in hits:
             if hit.asset_id in rows:
-                counts.update(set(wanted).intersection(terms(hit.snippet)))
+                counts.update(set(index_terms).intersection(terms(hit.snippet)))
         return Frequencies(max(self.sizes().get(TEXT, 0), *counts.values(), 0), counts)
 
     # Changing
@@ -246,10 +246,12 @@ class Visible:
         ids = [*rows, *{segment.asset_id for segment in segments}.difference(rows)]
         stored = self._store.assets(ids)
         for asset_id in ids:
-            before, after = stored.get(asset_id), rows.get(asset_id)
-            seen = self._seen(after) if after else None
-            is_whole = after is None or (seen and len(seen.locations) == len(after.locations))
-            if (before and not self._seen(before)) or not is_whole:
+            stored_row, new_row = stored.get(asset_id), rows.get(asset_id)
+            seen_row = self._seen(new_row) if new_row else None
+            is_whole = new_row is None or (
+                seen_row and len(seen_row.locations) == len(new_row.locations)
+            )
+            if (stored_row and not self._seen(stored_row)) or not is_whole:
                 raise outside(asset_id)
         every = [[*row.locations, *self._hidden(stored, row)] for row in assets]
         whole = [replace(row, locations=uris) for row, uris in zip(assets, every, strict=True)]
@@ -258,18 +260,18 @@ class Visible:
     def delete(self, asset_ids: Sequence[str]) -> None:
         stored = self._store.assets(asset_ids)
         rows = self.assets(asset_ids)
-        left = {x: uris for x, row in rows.items() if (uris := self._hidden(stored, row))}
-        self._store.write([replace(stored[x], locations=uris) for x, uris in left.items()], [])
-        self._store.delete([asset_id for asset_id in rows if asset_id not in left])
+        hidden = {x: uris for x, row in rows.items() if (uris := self._hidden(stored, row))}
+        self._store.write([replace(stored[x], locations=uris) for x, uris in hidden.items()], [])
+        self._store.delete([asset_id for asset_id in rows if asset_id not in hidden])
 
     def empty(self, asset_ids: Sequence[str]) -> None:
         self._store.empty(list(self.assets(asset_ids)))
 
     def _hidden(self, stored: Mapping[str, AssetRow], row: AssetRow) -> list[str]:
         """The locations of an asset that are not seen."""
-        if not (before := stored.get(row.asset_id)) or not (seen := self._seen(before)):
+        if not (stored_row := stored.get(row.asset_id)) or not (seen_row := self._seen(stored_row)):
             return []
-        return [uri for uri in before.locations if uri not in seen.locations]
+        return [uri for uri in stored_row.locations if uri not in seen_row.locations]
 
     def recalibrate(self, constants: Any, origin: Any, space: str = "") -> None:  # noqa: ARG002
         """Raise OutsideError: constants are the whole store's."""

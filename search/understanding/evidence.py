@@ -169,8 +169,8 @@ class EvidenceSearch:
 
 
 def _names_show(row: AssetRow, sought: Sought, query: Query) -> bool:
-    own, folders = written_names(row)
-    names = [*own, *folders] if query.folder_names else own
+    file_names, folders = written_names(row)
+    names = [*file_names, *folders] if query.folder_names else file_names
     return can_be_hit(row, query) and any(map(sought.written.is_in, names))
 
 

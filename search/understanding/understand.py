@@ -110,9 +110,9 @@ def _nothing_else(text: str) -> tuple[bool, Filter | None]:
     kinds = [word for word in text_words if word not in _IDLE]
     if not kinds or _DOCUMENTS.issuperset(kinds):
         return True, Compare("modality", Operator.EQ, TEXT) if kinds else None
-    media_types, *others = {kind_words().get(kind, ()) for kind in kinds}
+    media_types, *other_types = {kind_words().get(kind, ()) for kind in kinds}
     is_narrower = media_types in ((), kind_words()["invoice"]) or not _NARROWER.isdisjoint(kinds)
-    if others or is_narrower:
+    if other_types or is_narrower:
         return False, None
     return True, Or(tuple(Compare("media_type", Operator.PREFIX, start) for start in media_types))
 

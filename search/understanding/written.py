@@ -98,7 +98,10 @@ def _dates_in(text: str, period: Period) -> Iterator[Period]:
             continue
         start, end = match.span()
         around = chain(
-            (before.search(text, max(0, start - _AROUND), start) for before in _compiled(_BEFORE)),
+            (
+                pattern.search(text, max(0, start - _AROUND), start)
+                for pattern in _compiled(_BEFORE)
+            ),
             (after.match(text, end) for after in _compiled(_AFTER)),
         )
         day_and_month = next(filter(None, around), None)

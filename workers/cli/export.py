@@ -41,5 +41,5 @@ def export(folder: Path, target: str, precision: str) -> None:  # noqa: ARG001 -
     exported = export_mobile(model, folder, quantization=quantization)
     cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in exported.cosines.items())
     size = f"{exported.size_bytes / 1e6:.1f} MB"
-    said = marked(f"{folder}: {size}; lowest cosines to the server: {cosines}")
-    show({**vars(exported), "folder": str(exported.folder)}, lambda _: [said])
+    summary = marked(f"{folder}: {size}; lowest cosines to the server: {cosines}")
+    show({**vars(exported), "folder": str(exported.folder)}, lambda _: [summary])

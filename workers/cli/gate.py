@@ -60,5 +60,5 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path) -> None:
 
 def _save(gate: GateFile, out: Path) -> None:
     gate.save(out)
-    said = f"[bold]{marked(str(out))}[/]: thresholds {gate.settings.thresholds}"
-    show({"path": str(out), "identity": gate.identity, **gate.facts}, lambda _: [said])
+    summary = f"[bold]{marked(str(out))}[/]: thresholds {gate.settings.thresholds}"
+    show({"path": str(out), "identity": gate.identity, **gate.facts}, lambda _: [summary])

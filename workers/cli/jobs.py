@@ -135,8 +135,8 @@ def cancel(job_id: str) -> None:
     was_running = _jobs().cancel(job_id)
     state = _jobs().status(job_id).state
     under_way = ", until the running shards end" if state == "cancelling" else ""
-    said = f"{job_id}: {state}{under_way}" if was_running else f"{job_id}: has already ended"
-    show({"id": job_id, "cancelled": was_running, "state": state}, lambda _: [said])
+    summary = f"{job_id}: {state}{under_way}" if was_running else f"{job_id}: has already ended"
+    show({"id": job_id, "cancelled": was_running, "state": state}, lambda _: [summary])
 
 
 @cache

@@ -65,10 +65,10 @@ def use(choices: tuple[str, ...], reset: bool) -> None:
     if not choices and not reset:
         raise click.UsageError("Name a model, as image=hf:org/name, or --reset.")
     models = {} if reset else chosen_models()
-    known = {TEXT, IMAGE, AUDIO, VIDEO, *registered_modalities()}
+    modalities = {TEXT, IMAGE, AUDIO, VIDEO, *registered_modalities()}
     for choice in choices:
         modality, is_named, spec = choice.partition("=")
-        if not is_named or modality not in known:
+        if not is_named or modality not in modalities:
             raise click.UsageError(f"{choice!r} is not MODALITY=SPEC, as image=hf:org/name.")
         models[str(Modality(modality))] = str(ModelSpec.parse(spec))
     name = canonical(chosen_name(models))
@@ -183,9 +183,9 @@ def prune(unused_days: float, max_gb: float | None) -> None:
     most_bytes = None if max_gb is None else round(max_gb * 1e9)
     removed = prune_cache(unused_days * 86400, most_bytes)
     freed_bytes = sum(entry.size_bytes for entry in removed)
-    said = f"Removed {len(removed)} entries of the cache, {freed_bytes / 1e6:.1f} MB"
+    summary = f"Removed {len(removed)} entries of the cache, {freed_bytes / 1e6:.1f} MB"
     facts = {"removed": [str(entry.path) for entry in removed], "bytes": freed_bytes}
-    show(facts, lambda _: [said])
+    show(facts, lambda _: [summary])
 
 
 def _in_use(name: str, settings: Settings) -> dict[str, Any]:
@@ -195,18 +195,19 @@ def _in_use(name: str, settings: Settings) -> dict[str, Any]:
     from encoder.models.lanes import canonical, read_lanes
 
     prepared = {artifact.manifest["spec"]: artifact for artifact in all_models()}
-    home, others = read_lanes(canonical(name))
+    home, other_models = read_lanes(canonical(name))
     lanes: list[dict[str, Any]] = []
-    for model in dict.fromkeys([home, *others.values()]):
+    for model in dict.fromkeys([home, *other_models.values()]):
         artifact = prepared.get(model.partition("#")[0])
         facts = artifact.manifest if artifact else {}
         takes = list(facts.get("modalities", []))
-        own = [str(modality) for modality, spec in others.items() if spec == model]
-        named = facts.get("licence") or ""
-        licences = named.values() if isinstance(named, Mapping) else [named]
+        own_modalities = [str(modality) for modality, spec in other_models.items() if spec == model]
+        licence = facts.get("licence") or ""
+        licences = licence.values() if isinstance(licence, Mapping) else [licence]
         lane = {
             "model": model,
-            "finds": own or [kind for kind in takes or ["text"] if kind not in others],
+            "finds": own_modalities
+            or [kind for kind in takes or ["text"] if kind not in other_models],
             "takes": takes,
             "prepared": artifact is not None,
             "embed_dim": facts["space"]["embed_dim"] if facts else None,
@@ -324,8 +325,8 @@ def _show(artifact: Artifact) -> None:
 
 def _fact_lines(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """One line for each fact; the files as a count."""
-    named = {**facts, "files": len(facts["files"])}.items()
-    rows = [row for name, value in named for row in _lines(name.replace("_", " "), value)]
+    facts_by_name = {**facts, "files": len(facts["files"])}.items()
+    rows = [row for name, value in facts_by_name for row in _lines(name.replace("_", " "), value)]
     yield table(("fact", "value"), rows, n_left=2)
 
 

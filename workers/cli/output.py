@@ -271,9 +271,10 @@ def count_lines(counts: IngestReport | Job) -> Iterator[str]:
     for name, meaning in _GONE.items():
         if n := counts.gone.get(name):
             yield f"{n} {meaning}"
-    encoded, kept = counts.tokens.get("encoded", 0), counts.tokens.get("kept", 0)
-    if kept < encoded:
-        yield f"[dim]{encoded} tokens of text encoded, {kept / encoded:.0%} kept to the end[/]"
+    n_encoded, n_kept = counts.tokens.get("encoded", 0), counts.tokens.get("kept", 0)
+    if n_kept < n_encoded:
+        share = n_kept / n_encoded
+        yield f"[dim]{n_encoded} tokens of text encoded, {share:.0%} kept to the end[/]"
     for limit, n_files in sorted(counts.limits.items()):
         yield f"{n_files} files: {marked(limit)}"
 

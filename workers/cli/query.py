@@ -37,22 +37,22 @@ def terms_of(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     texts = [" ".join(options["words"])] if options["words"] else []  # words split by the shell
     terms = [_weighted("text", words) for words in [*texts, *options["text"]]]
     terms += [_weighted("text", words, -NOT_WEIGHT) for words in options["unwanted"]]
-    for option, kind in FILES.items():
-        terms += [_weighted(kind, words) for words in options[option]]
+    for option, modality in FILES.items():
+        terms += [_weighted(modality, words) for words in options[option]]
     return terms
 
 
-def _weighted(kind: str, words: str, default: float = 1.0) -> dict[str, Any]:
+def _weighted(modality: str, words: str, default: float = 1.0) -> dict[str, Any]:
     content, weight = split_weight(words)
     signed = default if weight is None else weight if default > 0 else -weight
-    if kind == "text":
-        return {kind: content, "weight": signed}
+    if modality == "text":
+        return {modality: content, "weight": signed}
     path = Path(content).expanduser()
     if path.is_file():
-        return {kind: path, "weight": signed}
-    if kind == "like":
+        return {modality: path, "weight": signed}
+    if modality == "like":
         return {"asset_id": content, "weight": signed}
-    raise InputError(kind, got=f"path {content!r}, not a file", wanted="a file to search with")
+    raise InputError(modality, got=f"path {content!r}, not a file", wanted="a file to search with")
 
 
 def split_weight(words: str) -> tuple[str, float | None]:
@@ -79,20 +79,20 @@ def read_term(term: Mapping[str, Any], store: VectorStore, config: IngestConfig)
     from encoder.inputs import AudioFormat, read_argument
     from search.query.query import Term
 
-    (kind, content), (_, weight) = term.items()
-    if kind == "asset_id":
+    (modality, content), (_, weight) = term.items()
+    if modality == "asset_id":
         return Term(asset_id=content, weight=weight)
-    if kind not in ("file", "like"):
-        item = read_argument(kind, content, AudioFormat()).items[0]
+    if modality not in ("file", "like"):
+        item = read_argument(modality, content, AudioFormat()).items[0]
         return Term(item, weight=weight)
     from ingest import identify, whole
 
     asset = identify(content, config)
-    if kind == "like" and store.assets([asset.asset_id]):
+    if modality == "like" and store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)
     item = whole(asset, config)
     # A file of text is not a question: it should find similar texts.
-    is_example = kind == "like" or item.modality == TEXT
+    is_example = modality == "like" or item.modality == TEXT
     return Term(item, weight=weight, role=DOCUMENT if is_example else QUERY)
 
 
@@ -236,6 +236,6 @@ def searched(request: Mapping[str, Any], resources: Resources) -> dict[str, Any]
         "store": without_password(str(uri if uri == "memory:" else store_target(uri))),
         "assets": store.count(),
         "matching_assets": None if condition is None else store.count(condition),
-        "modalities": [str(kind) for kind in request["modalities"] or request["quotas"]],
+        "modalities": [str(modality) for modality in request["modalities"] or request["quotas"]],
         "score_threshold": request["score_threshold"],
     }

@@ -188,27 +188,27 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
         screen = console(stderr=True)
         words = stack.enter_context(screen.status("")) if screen.is_terminal else None
         for samples in _sound(source):
-            for said in listener.add(samples):
-                _print_answer(_answered(said, find), options)
+            for utterance in listener.add(samples):
+                _print_answer(_answered(utterance, find), options)
             if words and source == "-":
                 words.update(marked(listener.partial()))
-        for said in listener.end():
-            _print_answer(_answered(said, find), options)
+        for utterance in listener.end():
+            _print_answer(_answered(utterance, find), options)
 
 
-def _answered(said: Said, find: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+def _answered(utterance: Said, find: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """The hits for what was said, and how long after it they are there."""
-    result = find(said.text)
-    latency_s = {"recognize": said.recognize_s, **result["latency_s"]}
+    result = find(utterance.text)
+    latency_s = {"recognize": utterance.recognize_s, **result["latency_s"]}
     return {
-        "said": said.text,
-        "language": said.language,
-        "confidence": said.confidence,
-        "start_s": said.start_s,
-        "end_s": said.end_s,
-        "after_speech_s": round(perf_counter() - said.ended, 3),
+        "said": utterance.text,
+        "language": utterance.language,
+        "confidence": utterance.confidence,
+        "start_s": utterance.start_s,
+        "end_s": utterance.end_s,
+        "after_speech_s": round(perf_counter() - utterance.ended, 3),
         **result,
-        "latency_s": {**latency_s, "total": latency_s["total"] + said.recognize_s},
+        "latency_s": {**latency_s, "total": latency_s["total"] + utterance.recognize_s},
     }
 
 

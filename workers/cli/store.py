@@ -34,8 +34,8 @@ def backup(folder: Path) -> None:
     with opened() as resources:
         source = folder_of(resources.settings.store)
         n_assets = back_up(source, resources.recorded_store(), folder)
-    said = f"Copied {n_assets} assets to {marked(str(folder))}"
-    show({"assets": n_assets, "folder": str(folder)}, lambda _: [said])
+    summary = f"Copied {n_assets} assets to {marked(str(folder))}"
+    show({"assets": n_assets, "folder": str(folder)}, lambda _: [summary])
 
 
 @click.command()
@@ -54,8 +54,8 @@ def restore(folder: Path) -> None:
 
     with progress("Checking", "rows") as bar:
         n_assets = put_back(folder, folder_of(current_settings().store), bar)
-    said = f"Restored {n_assets} assets from {marked(str(folder))}"
-    show({"assets": n_assets, "folder": str(folder)}, lambda _: [said])
+    summary = f"Restored {n_assets} assets from {marked(str(folder))}"
+    show({"assets": n_assets, "folder": str(folder)}, lambda _: [summary])
 
 
 @click.command("export")
@@ -78,8 +78,8 @@ def export_store(folder: Path) -> None:
         done = export(vector_store, folder, Manifest.of(resources.encoder()), bar)
     n_assets = sum(part.n_assets for part in done.parts)
     n_vectors = sum(part.n_segments for part in done.parts)
-    said = f"Exported {n_assets} assets with {n_vectors} vectors to {marked(str(folder))}"
-    show({"assets": n_assets, "vectors": n_vectors}, lambda _: [said])
+    summary = f"Exported {n_assets} assets with {n_vectors} vectors to {marked(str(folder))}"
+    show({"assets": n_assets, "vectors": n_vectors}, lambda _: [summary])
 
 
 @click.command("import")
@@ -116,9 +116,9 @@ def _import_lines(imported: Imported, folder: Path) -> Iterator[str]:
         f"Added {imported.n_added} assets from {marked(str(folder))}, and completed "
         f"{imported.n_completed}"
     )
-    if kept := imported.kept:
-        example = marked(next(iter(kept.values())))
-        yield f"[yellow]Of {len(kept)} the store says something else, and keeps it[/]: {example}"
+    if uris := imported.kept:
+        example = marked(next(iter(uris.values())))
+        yield f"[yellow]Of {len(uris)} the store says something else, and keeps it[/]: {example}"
 
 
 @click.command()
@@ -152,8 +152,8 @@ def _check_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
         rows = []
         for difference in answer.get(name, ()):
             asset_id, location = next(iter(difference["examples"].items()))
-            about = (difference["n"], difference["meaning"], location or asset_id)
-            rows.append((*about, difference["repair"]))
+            cells = (difference["n"], difference["meaning"], location or asset_id)
+            rows.append((*cells, difference["repair"]))
         if rows:
             yield table(("number", "what", "for example", "repair"), rows, name, n_left=4)
     if not answer.get("left", answer["differences"]):

@@ -238,11 +238,11 @@ def _measure(
     judged.values[kinds] = dict(
         zip((q.query for q in questions), figures["ndcg_at_10"].tolist(), strict=True)
     )
-    before = first.values.get(kinds, {}) if first else {}
-    paired = [question for question in questions if question.query in before]
+    former_values = first.values.get(kinds, {}) if first else {}
+    paired = [question for question in questions if question.query in former_values]
     gain = None
     if paired:
-        gains_of = [judged.values[kinds][q.query] - before[q.query] for q in paired]
+        gains_of = [judged.values[kinds][q.query] - former_values[q.query] for q in paired]
         gain = interval(np.array(gains_of), [_answers(q) for q in paired])
     judged.pairs[kinds] = ModalityPair(len(questions), len(candidates), intervals, gain)
 

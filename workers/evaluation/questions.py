@@ -119,12 +119,12 @@ def _of_list(path: Path) -> QuestionSet:
             got = f"the columns {reader.fieldnames}"
             raise InputError(str(path), got=got, wanted="query or query_file, and file")
         for number, row in enumerate(reader, 2):
-            place = f"{path}, row {number}"
+            where = f"{path}, row {number}"
             text = (row.get("query") or "").strip()
-            asked = row.get("query_file") or ""
-            query = Content(text=text) if text else _file(path.parent, place, asked)
-            answer = _file(path.parent, place, row["file"] or "")
-            relevant[query][answer] = _gain(place, row.get("relevance") or 1)
+            query_file = row.get("query_file") or ""
+            query = Content(text=text) if text else _file(path.parent, where, query_file)
+            answer = _file(path.parent, where, row["file"] or "")
+            relevant[query][answer] = _gain(where, row.get("relevance") or 1)
     questions = [
         Question(query, positive)
         for query, gains in relevant.items()

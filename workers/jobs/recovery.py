@@ -126,23 +126,23 @@ class Takeover:
                 self._board.planners.decline(job_id, self._name, reason)
             elif self._board.planners.hand_over(job_id):
                 logger.warning("the planner of job %s fell silent; another one takes over", job_id)
-                said = TemporaryFile()  # noqa: SIM115 (closed after its process)
-                self._planners.append((job_id, self._start(job_id, said), said))
+                output = TemporaryFile()  # noqa: SIM115 (closed after its process)
+                self._planners.append((job_id, self._start(job_id, output), output))
                 taken += 1
         return taken
 
-    def _has_ended(self, job_id: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> bool:
+    def _has_ended(self, job_id: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> bool:
         status = process.poll()
         if status is None:
             return False
         if status:
-            said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
-            words = said.read().decode(errors="replace").strip()
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _SAID_BYTES))
+            words = output.read().decode(errors="replace").strip()
             logger.error("a planner of job %s ended with %d: %s", job_id, status, words)
             self._failures[job_id].append(words.rpartition("\n")[2] or f"exit status {status}")
         else:
             self._failures.pop(job_id, None)
-        said.close()
+        output.close()
         return True
 
     def _why_not(self, job: Job) -> str | None:

@@ -38,8 +38,8 @@ def folder_of(uri: str | None) -> Path:
     """
     target = "memory:" if uri == "memory:" else store_target(uri)
     if not isinstance(target, Path):
-        wanted = "a folder; `anymodal store export` saves any other store"
-        raise InputError("store", got=without_password(target), wanted=wanted)
+        expected = "a folder; `anymodal store export` saves any other store"
+        raise InputError("store", got=without_password(target), wanted=expected)
     return target
 
 
@@ -63,8 +63,8 @@ def back_up(source: Path, store: VectorStore, folder: Path) -> int:
     folder = folder.absolute()
     is_free = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
     if not is_free or folder.resolve().is_relative_to(source.resolve()):
-        wanted = "a new or empty folder, outside the store"
-        raise InputError("folder", got=str(folder), wanted=wanted)
+        expected = "a new or empty folder, outside the store"
+        raise InputError("folder", got=str(folder), wanted=expected)
     assert isinstance(store, FolderStore)
     copy = folder / _UNFINISHED
     try:
@@ -128,8 +128,8 @@ def _copy_checked(backup: Path, copy: Path, progress: Callable[[int, int], objec
         with closing(open_recorded(str(backup))) as store:
             n_assets = back_up(backup, store, copy)
     except StoreMissingError as error:
-        wanted = "a folder that `anymodal store backup` made"
-        raise InputError("FOLDER", got=str(backup), wanted=wanted) from error
+        expected = "a folder that `anymodal store backup` made"
+        raise InputError("FOLDER", got=str(backup), wanted=expected) from error
     with closing(open_recorded(str(copy))) as store:
         assert isinstance(store, FolderStore)
         wrong = store.check(progress).wrong

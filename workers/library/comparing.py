@@ -41,13 +41,13 @@ def compare(old: Parts, new: Parts, queries: Sequence[str]) -> dict[str, Any]:
     with closing(_engine(*old)) as old_engine, closing(_engine(*new)) as new_engine:
         for text in queries:
             query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
-            before, after = (
+            old_ids, new_ids = (
                 [hit.asset_id for hit in engine.search(query).hits]
                 for engine in (old_engine, new_engine)
             )
-            n_hits = max(len(before), len(after))
-            overlap = len(set(before) & set(after)) / n_hits if n_hits else 1.0
-            compared.append((overlap, before[:1] == after[:1], text, len(before), len(after)))
+            n_hits = max(len(old_ids), len(new_ids))
+            overlap = len(set(old_ids) & set(new_ids)) / n_hits if n_hits else 1.0
+            compared.append((overlap, old_ids[:1] == new_ids[:1], text, len(old_ids), len(new_ids)))
 
     def mean(column: int) -> float:
         return float(np.mean([row[column] for row in compared])) if compared else 1.0

@@ -78,9 +78,11 @@ class Copier:
                 break
         self.old.catch_up()
         # What was deleted meanwhile is missed by nobody, nor what waits for an ingest to read it.
-        left = {key: row for key, row in self.old.assets([*done.lost]).items() if not row.is_gone}
-        done.lost = {key: done.lost[key] for key in left}
-        done.n_missed = sum(row.n_segments > 0 for row in left.values())
+        lost_rows = {
+            key: row for key, row in self.old.assets([*done.lost]).items() if not row.is_gone
+        }
+        done.lost = {key: done.lost[key] for key in lost_rows}
+        done.n_missed = sum(row.n_segments > 0 for row in lost_rows.values())
         return done
 
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:

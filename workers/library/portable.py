@@ -82,21 +82,22 @@ class Manifest:
 
     def check_space(self, other: Manifest) -> None:
         """Raise SpaceMismatchError, or a ModelError, unless the vectors are of the same spaces."""
-        own, others = (
+        own_spaces, other_spaces = (
             {"": {"fingerprint": each.fingerprint, "probes": each.probes}, **each.lanes}
             for each in (self, other)
         )
-        if own.keys() != others.keys() or any(
-            own[name]["fingerprint"] != others[name]["fingerprint"] for name in own
+        if own_spaces.keys() != other_spaces.keys() or any(
+            own_spaces[name]["fingerprint"] != other_spaces[name]["fingerprint"]
+            for name in own_spaces
         ):
             raise SpaceMismatchError(
                 f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "
                 f"{other.model} ({other.fingerprint}).",
                 f"Use --model {self.model}, or another folder.",
             )
-        for name, facts in own.items():
+        for name, facts in own_spaces.items():
             if facts["probes"]:
-                probes = others[name]["probes"]
+                probes = other_spaces[name]["probes"]
                 check_same(self.model, probes, facts["probes"], "the one of the export")
 
 
@@ -348,13 +349,13 @@ def _import_part(
         with exclusive(store, ids, [uri for asset in some for uri in asset.locations]) as at_uris:
             current, rows = store.assets(ids), dict[str, AssetRow]()
             for asset in some:
-                others = {
+                other_uris = {
                     uri
                     for uri in asset.locations
                     for row in at_uris.get(uri, ())
                     if not row.is_gone and row.asset_id != asset.asset_id
                 }
-                row = merged(asset, current.get(asset.asset_id), others)
+                row = merged(asset, current.get(asset.asset_id), other_uris)
                 if row != current.get(asset.asset_id):
                     rows[asset.asset_id] = row
                 if says_else(asset, row):
@@ -379,12 +380,12 @@ def says_else(asset: AssetRow, row: AssetRow) -> bool:
     )
 
 
-def merged(asset: AssetRow, current: AssetRow | None, others: set[str]) -> AssetRow:
+def merged(asset: AssetRow, current: AssetRow | None, other_uris: set[str]) -> AssetRow:
     """An asset of an export with what is stored of it, which is newer.
 
     ``others`` are the places of it that hold other contents by now.
     """
-    uris = [uri for uri in asset.locations if asset.is_gone or uri not in others]
+    uris = [uri for uri in asset.locations if asset.is_gone or uri not in other_uris]
     if current is None:
         gone = {} if uris else {GONE_SINCE: round(time(), 3)}
         uris = uris or list(asset.locations)

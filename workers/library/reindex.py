@@ -160,8 +160,12 @@ def _only(store: VectorStore) -> frozenset[Modality]:
     """The modalities to encode; empty for all."""
     filling = store.lanes.filling
     assert filling is not None
-    known = {*store.lanes.others, *filling.modalities}
-    return frozenset() if known == filling.modalities and TEXT in known else filling.modalities
+    modalities = {*store.lanes.others, *filling.modalities}
+    return (
+        frozenset()
+        if modalities == filling.modalities and TEXT in modalities
+        else filling.modalities
+    )
 
 
 def _encoder_of(resources: Resources, plan: ReindexPlan, current: SearchedSpace) -> dict[str, Any]:

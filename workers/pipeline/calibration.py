@@ -85,8 +85,10 @@ def calibrate(
         lanes = [lane for lane in lanes if lane.sizes()]
     if not lanes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    result, *others = (_calibrate_lane(lane, dry_run=dry_run, shipped=shipped) for lane in lanes)
-    for other in others:
+    result, *further_results = (
+        _calibrate_lane(lane, dry_run=dry_run, shipped=shipped) for lane in lanes
+    )
+    for other in further_results:
         result["calibration"]["modalities"].update(other["calibration"]["modalities"])
         result.setdefault("measured", {}).update(other.get("measured", {}))
     return result
@@ -117,13 +119,13 @@ class LaneCalibration:
 
 def lanes_of(encoder: MultiModalEncoder, store: VectorStore) -> list[LaneCalibration]:
     """Each model of a store, home first."""
-    home, *others = store.lanes.spaces
-    if not others:
+    home, *other_spaces = store.lanes.spaces
+    if not other_spaces:
         return [LaneCalibration(encoder, store, home)]
     encoders = {
         store.lanes.space(modality).fingerprint: lane for modality, lane in encoder.lanes.items()
     }
-    of_others = [LaneCalibration(encoders[space], store, space) for space in others]
+    of_others = [LaneCalibration(encoders[space], store, space) for space in other_spaces]
     return [LaneCalibration(encoder.home, store, home), *of_others]
 
 
@@ -330,9 +332,9 @@ def _measured(
         when: shares_of_best(query_rows, samples, figures, levels[:, None])
         for when, figures in (("before", former), ("after", constants))
     }
-    facts, shown = {}, {}
+    facts, summary = {}, {}
     for modality, figures in measured.items():
-        before = former.get(modality)
+        former_figures = former.get(modality)
         of_modality = {
             "spread": round(figures.spread, 3),
             "spread_of_languages": round(figures.spread_of_languages, 3),
@@ -340,9 +342,9 @@ def _measured(
             "n_segments": sizes[modality],
         }
         facts[str(modality)] = of_modality
-        shown[str(modality)] = {
+        summary[str(modality)] = {
             **plain(figures.calibration),
-            "before": plain(before) if before else None,
+            "before": plain(former_figures) if former_figures else None,
             "by_kind": dict(figures.by_kind),
             "by_language": dict(figures.by_language),
             **of_modality,
@@ -350,7 +352,7 @@ def _measured(
         }
     earlier = state.about if only else None
     beside = number_of(shipped) if beside_shipped else None
-    return constants, _record(queries, facts, earlier, beside), {"measured": shown}
+    return constants, _record(queries, facts, earlier, beside), {"measured": summary}
 
 
 def _record(

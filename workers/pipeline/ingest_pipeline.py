@@ -196,8 +196,8 @@ class IngestPipeline:
         def looks() -> Sequence[Looks]:
             return self._gone(request.prune).looks(walked.complete())
 
-        known = KnownFiles(partial(self._job, request), looks, request.labels, count, stopped)
-        unknown_files = known.rest(files_of(request.paths, refused.failures.append, walked))
+        known_files = KnownFiles(partial(self._job, request), looks, request.labels, count, stopped)
+        unknown_files = known_files.rest(files_of(request.paths, refused.failures.append, walked))
         groups = (group for _, group in shards(unknown_files, self.shard_files))
         for report in _side_by_side(
             groups, partial(self._shard, request, patience, stopped), stopped

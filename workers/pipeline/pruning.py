@@ -103,13 +103,13 @@ class GoneFiles:
             return
         if _is_empty(folder) is None:  # it was there a moment ago
             return
-        seen = self.roots.around(str(folder))
+        disks = self.roots.around(str(folder))
         look = self._look_in(folder)
         is_whole = self._settle_all(str(folder), below, self._rows(below, places), look, report)
         for doubted in sorted(look.doubted):
             report.fail(doubted, _moved(doubted))
         if places is None and is_whole and not look.doubted:
-            self.roots.note(str(folder), seen, self._holds)
+            self.roots.note(str(folder), disks, self._holds)
 
     def _holds(self, folder: str) -> bool:
         below = Compare("path", Operator.PREFIX, _below(Path(folder)))
@@ -170,10 +170,12 @@ class GoneFiles:
             gone_uris = [uri for row in rows if row.is_gone for uri in row.locations]
             at_uris = self.store.assets_at(gone_uris)
             # The file at a place of what is gone may be another's by now.
-            others = {uri for uri, at in at_uris.items() if not all(row.is_gone for row in at)}
+            lasting_uris = {
+                uri for uri, at in at_uris.items() if not all(row.is_gone for row in at)
+            }
             for row in rows:
                 dead = look.dead(row) | (
-                    others.intersection(row.locations) if row.is_gone else set()
+                    lasting_uris.intersection(row.locations) if row.is_gone else set()
                 )
                 uris_left = [uri for uri in row.locations if uri not in dead]
                 if uris_left and not (row.is_gone and not look.has(row)):

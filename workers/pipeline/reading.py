@@ -50,13 +50,13 @@ class PictureReading:
         self._passages: list[Passage] = []
 
     def add(self, frame: Segment) -> None:
-        seen = self._reader.look(frame.content)
-        if not seen:
+        boxes = self._reader.look(frame.content)
+        if not boxes:
             return
         picture = self._in_detail(frame)
         # What looks like text in a photo is looked at again: reading takes twenty times as long.
         is_sure = picture is frame.content or looks_printed(frame.content)
-        if not is_sure and not self._reader.confirms(picture, seen):
+        if not is_sure and not self._reader.confirms(picture, boxes):
             return
         lines = [_relative(line, picture) for line in self._reader.read_all(picture)]
         if not lines:

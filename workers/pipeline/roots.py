@@ -118,7 +118,7 @@ class Roots:
         points = mount_points()
         above = max((x for x in points if _is_in(folder, x)), key=len, default=folder)
         inner = {x for x in points | self._read().keys() if _is_in(x, folder)}
-        return {place: Disk.at(place) for place in {folder, above} | inner - {"/"}}
+        return {point: Disk.at(point) for point in {folder, above} | inner - {"/"}}
 
     def note(
         self, folder: str, seen: Mapping[str, Disk | None], holds: Callable[[str], bool]
@@ -130,10 +130,10 @@ class Roots:
         if seen != self.around(folder):
             return
         disks = self._read()
-        for place, disk in seen.items():
-            is_inner = place != folder and _is_in(place, folder)
-            if disk != disks.get(place) and (place in disks or not is_inner or holds(place)):
-                self._write(place, disk)
+        for point, disk in seen.items():
+            is_inner = point != folder and _is_in(point, folder)
+            if disk != disks.get(point) and (point in disks or not is_inner or holds(point)):
+                self._write(point, disk)
 
     def _read(self) -> dict[str, Disk]:
         if self._folder is None:

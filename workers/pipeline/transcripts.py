@@ -52,8 +52,8 @@ class Transcript:
         else:
             self._close()
         for begin_s, end_s in ahead:
-            part = _cut(window, begin_s, end_s)
-            self._open = _Stretch(start_s + begin_s, [part], window.sampling_rate)
+            samples = _cut(window, begin_s, end_s)
+            self._open = _Stretch(start_s + begin_s, [samples], window.sampling_rate)
             self._close_unless_cut(window, end_s)
         self._last = window
 
@@ -107,17 +107,19 @@ def sentences(words: Utterance) -> list[Utterance]:
     >>> [(one.start_s, one.text) for one in sentences(two)]
     [(1.0, 'Stir the hot soup. Yes.'), (3.04, 'Who has rung the bell?')]
     """
-    parts: list[str] = []
-    for part in _SENTENCE_ENDS.split(words.text):
-        if parts and min(len(parts[-1].encode()), len(part.encode())) < _SHORTEST_BYTES:
-            parts[-1] += f" {part}"  # too little to be found by, or an abbreviation
+    pieces: list[str] = []
+    for sentence in _SENTENCE_ENDS.split(words.text):
+        if pieces and min(len(pieces[-1].encode()), len(sentence.encode())) < _SHORTEST_BYTES:
+            pieces[-1] += f" {sentence}"  # too little to be found by, or an abbreviation
         else:
-            parts.append(part)
-    ends = np.cumsum([len(part) for part in parts]) / max(1, sum(map(len, parts)))
+            pieces.append(sentence)
+    ends = np.cumsum([len(sentence) for sentence in pieces]) / max(1, sum(map(len, pieces)))
     times_s = words.start_s + (words.end_s - words.start_s) * np.array([0.0, *ends])
     return [
-        words._replace(start_s=round(float(start_s), 2), end_s=round(float(end_s), 2), text=part)
-        for part, start_s, end_s in zip(parts, times_s, times_s[1:], strict=False)
+        words._replace(
+            start_s=round(float(start_s), 2), end_s=round(float(end_s), 2), text=sentence
+        )
+        for sentence, start_s, end_s in zip(pieces, times_s, times_s[1:], strict=False)
     ]
 
 

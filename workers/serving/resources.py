@@ -353,10 +353,10 @@ class Resources:
         config, current = self.settings.encoder, self.current()
         if current is None or not _is_of(config, current):
             return None
-        if not (others := _contradicting(config, current)):
+        if not (contradicting := _contradicting(config, current)):
             return None
-        recorded = ", ".join(f"{name}={current.encoder[name]!r}" for name in others)
-        names = " and ".join(map(type(config).variable, others))
+        recorded = ", ".join(f"{name}={current.encoder[name]!r}" for name in contradicting)
+        names = " and ".join(map(type(config).variable, contradicting))
         return SpaceMismatchError(
             f"The store was filled with {recorded}; {names} says something else.",
             remedy=f"Leave out {names}, or ingest the content again into another --store.",

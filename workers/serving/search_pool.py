@@ -105,8 +105,8 @@ class SearchPool:
         """End the others, and the threads of the engine."""
         with self._lock:
             self._is_closed = True
-            others, self._others = self._others, []
-        for other in others:
+            processes, self._others = self._others, []
+        for other in processes:
             other.end()
         self._engine.close()
 

@@ -135,8 +135,8 @@ def embed(
             outputs.append(run(np.array([list(texts[i]) for i in batch], np.int64), thresholds))
             order += batch
     back = np.argsort(order)
-    rows, *others = (np.concatenate(each)[back] for each in zip(*outputs, strict=True))
-    return [l2_normalize(rows), *others]
+    rows, *traces = (np.concatenate(each)[back] for each in zip(*outputs, strict=True))
+    return [l2_normalize(rows), *traces]
 
 
 _AT = 10

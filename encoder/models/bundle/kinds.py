@@ -124,8 +124,8 @@ def _network(tower: str, folder: Path, **how_to_run: Any) -> NetworkFiles:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
         return str(manifest["files"][INT8]["sha256"])
 
-    found = int8 if int8.exists() else None
-    return NetworkFiles(tower, folder / FLOAT, found, known_hash, **how_to_run)
+    network_file = int8 if int8.exists() else None
+    return NetworkFiles(tower, folder / FLOAT, network_file, known_hash, **how_to_run)
 
 
 def text_network(folder: Path) -> NetworkFiles:

@@ -119,8 +119,10 @@ def _weights(bundle_part: BundlePart) -> str:
 
 def _identity(bundle: Bundle, precision: Precision) -> dict[str, str]:
     """Everything that moves a vector by more than a search shows; calibration does not."""
-    kinds = ((part, kind_named(part.kind)) for part in bundle.parts.values())
-    parts = [part for part, kind in kinds if kind.makes_vectors and kind.names_space]
+    part_kinds = ((part, kind_named(part.kind)) for part in bundle.parts.values())
+    parts = [
+        part for part, part_kind in part_kinds if part_kind.makes_vectors and part_kind.names_space
+    ]
     tables = hashlib.sha256()
     tables_of_parts = (path for bundle_part in parts for path in bundle_part.tables.values())
     for path in sorted(

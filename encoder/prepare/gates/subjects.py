@@ -128,8 +128,8 @@ def _run(graph: Path, inputs: Inputs, n_threads: int | None) -> Run:
     def run(
         ids: NDArray[np.int64], thresholds: NDArray[np.float32] | None = None
     ) -> Sequence[NDArray[np.generic]]:
-        given = {} if thresholds is None else {THRESHOLDS: thresholds}
-        return session.run({**inputs(ids), **given})
+        gate_inputs = {} if thresholds is None else {THRESHOLDS: thresholds}
+        return session.run({**inputs(ids), **gate_inputs})
 
     return run
 
@@ -215,9 +215,9 @@ def pooling_of(name: str, model: SentenceTransformer, prompt: str = "") -> str:
         raise ModelError(f"{name} is not a text encoder with pooling.", remedy=_REMEDY)
     modes = pooling.pooling_mode  # a name, or several
     mode = modes if isinstance(modes, str) else "+".join(modes)
-    if mode not in (known := ("mean", "cls", "lasttoken")):
+    if mode not in (known_modes := ("mean", "cls", "lasttoken")):
         raise ModelError(
-            f"{name} pools by {mode!r}; a gate supports {', '.join(known)}.", remedy=_REMEDY
+            f"{name} pools by {mode!r}; a gate supports {', '.join(known_modes)}.", remedy=_REMEDY
         )
     if prompt and not pooling.include_prompt:
         raise ModelError(f"{name} excludes its prompt from the pooling.", remedy=_REMEDY)

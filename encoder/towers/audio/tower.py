@@ -118,8 +118,8 @@ class SpokenQuestions:
 
     def _row(self, item: SoundBlocks) -> NDArray[np.float32]:
         """A unit row [1, embed_dim]."""
-        said = self._speech.transcribe(Waveform(unpack_samples(item), SPEECH_RATE))
-        if words := " ".join(sentence.text for sentence in said):
+        transcript = self._speech.transcribe(Waveform(unpack_samples(item), SPEECH_RATE))
+        if words := " ".join(sentence.text for sentence in transcript):
             return self._questions.forward([self._questions.prepare(words)]).rows
         return self._sounds.forward([item]).rows[:1]
 

@@ -61,15 +61,15 @@ class FolderCheck:
             "JOIN part ON part.part = segment.at >> 40 WHERE number = 0 GROUP BY no, lane"
         )
         counts = defaultdict[str, Counter[Modality]](Counter)
-        others = set[str]()
+        other_ids = set[str]()
         for asset_id, lane, n in self._db.execute(sql):
             if lane in self._lanes.searched:
                 counts[asset_id][self._lanes.searched[lane]] = n
             else:
-                others.add(asset_id)
+                other_ids.add(asset_id)
         sql = "SELECT asset_id, row FROM asset WHERE row IS NOT NULL"
         rows = (asset_of(key, row, self._lanes) for key, row in self._db.execute(sql))
-        for _ in compared(rows, counts, others, findings):
+        for _ in compared(rows, counts, other_ids, findings):
             pass
 
     def _read_vectors(self, findings: Findings, progress: Progress) -> None:

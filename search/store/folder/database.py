@@ -119,8 +119,8 @@ class DamagedError(StoreError):
     )
 
     def __init__(self, where: object = "") -> None:
-        place = where or "files are missing or cut off"
-        super().__init__(f"The store is damaged: {place}.", remedy=self.remedy)
+        damage = where or "files are missing or cut off"
+        super().__init__(f"The store is damaged: {damage}.", remedy=self.remedy)
 
 
 class LostDatabaseError(DamagedError):
@@ -415,8 +415,8 @@ class LaneNumbers:
 
     def stored(self, counts: Mapping[str, int]) -> Counts:
         """What an asset counts, from its JSON; without lanes that were dropped."""
-        known = ((self.all.get(int(number)), n) for number, n in counts.items())
-        return {lane: n for lane, n in known if lane and not lane[0].startswith(DROPPED)}
+        of_lanes = ((self.all.get(int(number)), n) for number, n in counts.items())
+        return {lane: n for lane, n in of_lanes if lane and not lane[0].startswith(DROPPED)}
 
     def counts(self, counts: Mapping[str, int]) -> dict[Modality, int]:
         """See `StoreLanes.counts`."""
@@ -427,8 +427,8 @@ class LaneNumbers:
 
     def numbers(self, modalities: Iterable[str]) -> list[int]:
         """Those of the lanes that are searched for these."""
-        wanted = {*modalities}
-        return [number for number, modality in self.searched.items() if modality in wanted]
+        requested = {*modalities}
+        return [number for number, modality in self.searched.items() if modality in requested]
 
 
 def place_of(part_no: int, slot: int) -> int:
@@ -460,24 +460,31 @@ def asset_values(row: AssetRow, counts: Mapping[int, int]) -> list[Any]:
 
 def asset_of(asset_id: str, fields: str, lanes: LaneNumbers | None = None) -> AssetRow:
     """The commit row from its JSON, with the counts of the lanes that are searched, or none."""
-    modality, media_type, size_bytes, counts, *rest = json.loads(fields)
+    modality, media_type, size_bytes, counts, *locations_and_metadata = json.loads(fields)
     own_counts = lanes.counts(counts) if lanes else {}
-    return AssetRow(asset_id, modality_named(modality), media_type, size_bytes, own_counts, *rest)
+    return AssetRow(
+        asset_id,
+        modality_named(modality),
+        media_type,
+        size_bytes,
+        own_counts,
+        *locations_and_metadata,
+    )
 
 
 def scored(columns: Sequence[Any], modality: Modality, cosine: float) -> ScoredSegment:
     """A segment that a search found, from its key, its asset, what it says and its row."""
-    key, asset_id, *said = columns
+    key, asset_id, *snippet_and_place = columns
     segment_id = key_of(key).partition("#")[0]
-    return ScoredSegment(segment_id, asset_id, modality, cosine, *said)
+    return ScoredSegment(segment_id, asset_id, modality, cosine, *snippet_and_place)
 
 
 def segment_of(
     columns: Sequence[Any], asset_id: str, modality: Modality, embedding: Embeddings
 ) -> SegmentRow:
     """A segment as it was written, from its columns and its vector."""
-    key, _no, packed_index, *said = columns
+    key, _no, packed_index, *snippet_and_place = columns
     index, number = unpacked(packed_index)
-    said.append(number)
+    snippet_and_place.append(number)
     segment_id = key_of(key).partition("#")[0]
-    return SegmentRow(segment_id, asset_id, modality, index, embedding, *said)
+    return SegmentRow(segment_id, asset_id, modality, index, embedding, *snippet_and_place)

@@ -63,11 +63,11 @@ def newest(
 
     Numbers are given in the order of arrival.
     """
-    place = "no" if by == "arrival" else f"coalesce({_DATE}, {UNDATED})"
+    sort_key = "no" if by == "arrival" else f"coalesce({_DATE}, {UNDATED})"
     among = "" if nos is None else _AMONG
     follows, order = (">", "ASC") if reverse else ("<", "DESC")
     sql = (
-        f"SELECT {place} AS date, asset_id FROM asset "
+        f"SELECT {sort_key} AS date, asset_id FROM asset "
         f"WHERE row IS NOT NULL{among} AND (date, asset_id) {follows} (?, ?) "
         f"ORDER BY date {order}, asset_id {order} LIMIT ?"
     )

@@ -340,13 +340,13 @@ class Reading:
                 if not n:
                     return []
                 few_ids = _ids(db, assets)
-            wanted = assets if few_ids is None else None
-            hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
+            asset_mask = assets if few_ids is None else None
+            hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, asset_mask)
             scores = {stored_key(hit.segment_id): hit.score for hit in hits}
             return _with_words(db, LaneNumbers(db, self.lanes), scores, assets)[:limit]
 
-    def frequencies(self, wanted: Ids[str]) -> Frequencies:
-        return self._words.frequencies(wanted)
+    def frequencies(self, index_terms: Ids[str]) -> Frequencies:
+        return self._words.frequencies(index_terms)
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:  # noqa: ARG002
         self._names.refresh()

@@ -192,29 +192,29 @@ class VectorFiles:
 
         A few are taken of each chunk, or all if it can hold more of the best than that.
         """
-        chunks, few = list[Chunk](), list[NDArray[np.int64]]()
+        chunks, exact_slots = list[Chunk](), list[NDArray[np.int64]]()
         is_few = slot_mask is not None and bool(np.count_nonzero(slot_mask) <= _FEW)
         if slot_mask is not None and is_few:
-            few.append(np.flatnonzero(slot_mask))
+            exact_slots.append(np.flatnonzero(slot_mask))
         else:
             for start, end in _coded(n_slots):
                 chunk_mask = None if slot_mask is None else slot_mask[start:end]
                 n_wanted = end - start if chunk_mask is None else np.count_nonzero(chunk_mask)
                 if chunk_mask is not None and n_wanted < _SOME * CHUNK:
-                    few.append(start + np.flatnonzero(chunk_mask))
+                    exact_slots.append(start + np.flatnonzero(chunk_mask))
                 else:
                     chunks.append(Chunk(start, self._codes_of(start, end), chunk_mask))
             newest = np.arange(max(n_slots // CHUNK * CHUNK, n_slots // STEP * STEP), n_slots)
-            few.append(newest if slot_mask is None else newest[slot_mask[newest]])
-        exact = self._exact(queries, np.concatenate(few), n_slots, is_few)
+            exact_slots.append(newest if slot_mask is None else newest[slot_mask[newest]])
+        exact = self._exact(queries, np.concatenate(exact_slots), n_slots, is_few)
         n_per_chunk = min(limit, _LEAST_PER_CHUNK + 2 * limit // max(len(chunks), 1))
         some = in_chunks(queries, min(n_per_chunk, CHUNK), chunks, can_stop=True)
         has_more = with_more(some, least_of(joined(exact, some), limit))
         if n_per_chunk == limit:
             has_more &= (some.slots[:, :, -1] < 0).any(axis=1)
-        more = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
+        rescored = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
         some = Scored(some.scores[~has_more], some.slots[~has_more])
-        scores, slots = joined(joined(exact, more), some)
+        scores, slots = joined(joined(exact, rescored), some)
         return [
             best_of(of_query, of_slots, limit)
             for of_query, of_slots in zip(scores, slots, strict=True)

@@ -128,12 +128,12 @@ class KeptIndex:
             hits += [hit for hit in old_hits if hit.segment_id not in tail_ids]
         return sorted(hits, key=lambda hit: (-hit.score, hit.segment_id))
 
-    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+    def frequencies(self, index_terms: Collection[str]) -> Frequencies:
         """See `WordIndex.frequencies`, as of the last `refresh`."""
-        counts = [index.frequencies(wanted) for index in (self._files, self._tail) if index]
+        counts = [index.frequencies(index_terms) for index in (self._files, self._tail) if index]
         return Frequencies(
             sum(count.n_texts for count in counts),
-            {term: sum(count.of[term] for count in counts) for term in wanted},
+            {term: sum(count.of[term] for count in counts) for term in index_terms},
         )
 
     def refresh(self) -> None:

@@ -92,20 +92,20 @@ def put(
 
 def remove(db: Connection, asset_ids: Iterable[str]) -> None:
     """Remove assets and their segments; unknown ids are ignored."""
-    known = dict(among(db, NOS_OF_ASSETS, dict.fromkeys(asset_ids)))
-    remove_segments(db, list(known))
+    numbered = dict(among(db, NOS_OF_ASSETS, dict.fromkeys(asset_ids)))
+    remove_segments(db, list(numbered))
     for table in ("location", "label", "asset"):
-        db.executemany(f"DELETE FROM {table} WHERE no = ?", [(no,) for no in known])
-    _note(db, NAMES, known.values())
-    _note_changes(db, known)
+        db.executemany(f"DELETE FROM {table} WHERE no = ?", [(no,) for no in numbered])
+    _note(db, NAMES, numbered.values())
+    _note_changes(db, numbered)
 
 
 def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None = None) -> None:
     """Remove the segments of the assets of these numbers, of some lanes or of all."""
     keys = dict(among(db, "SELECT at, key FROM segment WHERE no IN ({})", nos))
     if lanes is not None:
-        own = _parts_of(db, lanes)
-        keys = {at: key for at, key in keys.items() if part_of(at) in own}
+        own_parts = _parts_of(db, lanes)
+        keys = {at: key for at, key in keys.items() if part_of(at) in own_parts}
     _bury(db, list(keys))
     sql = "SELECT part, space FROM part JOIN lane USING (lane) WHERE modality = ? AND number = 0"
     for part_no, space in db.execute(sql, (TEXT,)).fetchall():

@@ -51,19 +51,19 @@ class MilvusCheck:
         findings = Findings()
         total = sum(map(self._rows.count, [ASSETS, *self._rows.segments_of_all()]))
         counts = defaultdict[str, Counter[Modality]](Counter)
-        others, n_read = set[str](), 0
+        other_ids, n_read = set[str](), 0
         for n_read, (space, row) in enumerate(self._segments(), 1):
             asset_id, modality = row["asset_id"], modality_of(row)
             if self._lanes.has(space, modality):
                 findings.n_segments += 1
                 counts[asset_id][modality] += not row_of(row)
             else:
-                others.add(asset_id)
+                other_ids.add(asset_id)
             if not n_read % _AT_ONCE:
                 progress(n_read, total)
         rows = self._rows.where(ASSETS, "", ASSETS.scalars)
         assets = (asset_from_dict(row, self._lanes) for row in rows)
-        for some in in_batches(compared(assets, counts, others, findings), _AT_ONCE):
+        for some in in_batches(compared(assets, counts, other_ids, findings), _AT_ONCE):
             self._find_places(some, findings)
             progress(min(total, n_read + findings.n_assets), total)
         if self._words:

@@ -74,7 +74,7 @@ class MilvusRows:
     def of_all_spaces(self) -> list[Collection]:
         """The segments and the words of all spaces that are stored."""
         present = stored_collections(self.link.call("list_collections"), self._prefix)
-        stored = {name: kind for name, kind in present.items() if kind.space}
+        stored = {name: collection for name, collection in present.items() if collection.space}
         make_ready(self.link, {n: stored[n] for n in stored.keys() - self._ready}, self._index)
         self._ready = set(stored)
         return list(stored.values())

@@ -118,10 +118,10 @@ class MilvusSearch:
             answers = self._side_by_side((tuple(parts), limit, narrowed + assets), queries)
             best = [
                 [
-                    list(islice(heapq.merge(*both, key=self._rank), limit))
-                    for both in zip(of_query, more, strict=True)
+                    list(islice(heapq.merge(*answers_of_part, key=self._rank), limit))
+                    for answers_of_part in zip(of_query, more_answers, strict=True)
                 ]
-                for of_query, more in zip(best, answers, strict=True)
+                for of_query, more_answers in zip(best, answers, strict=True)
             ]
         return best
 
@@ -129,30 +129,40 @@ class MilvusSearch:
         self, scope: _Scope, queries: Sequence[Embeddings] | Embeddings
     ) -> list[list[_Answer]]:
         """Look in all parts at the same time; for each query, the answers of each part."""
-        (first, *others), limit, expression = scope
+        (first_partition, *other_partitions), limit, expression = scope
         look = partial(self._nearest, limit=limit, expression=expression, queries=queries)
-        looking = [self._threads.submit(look, part) for part in others]
-        of_parts = [look(first), *(future.result() for future in looking)]
+        looking = [self._threads.submit(look, partition) for partition in other_partitions]
+        of_parts = [look(first_partition), *(future.result() for future in looking)]
         return [list(of_query) for of_query in zip(*of_parts, strict=True)]
 
     def _nearest(
-        self, part: str, limit: int, expression: str, queries: Sequence[Embeddings] | Embeddings
+        self,
+        partition: str,
+        limit: int,
+        expression: str,
+        queries: Sequence[Embeddings] | Embeddings,
     ) -> list[_Answer]:
         """The answer for each query; HNSW misses some where an expression or deletes leave few."""
-        answers = self._ask(part, limit, expression, queries)
+        answers = self._ask(partition, limit, expression, queries)
         if self._index_kind == EXACT or not _is_short(answers, limit):
             return answers
-        n_rows = self._rows.count(self._segments, expression, [part])
+        n_rows = self._rows.count(self._segments, expression, [partition])
         n_expected = min(limit, n_rows)
         if _is_short(answers, n_expected) and n_rows > _FEW:
             wider = min(_MORE * limit, MAX_FOUND)
-            answers = [answer[:limit] for answer in self._ask(part, wider, expression, queries)]
+            answers = [
+                answer[:limit] for answer in self._ask(partition, wider, expression, queries)
+            ]
         if _is_short(answers, n_expected) and n_rows <= _MAX_EXACT:
-            return self._exactly(part, limit, expression, queries)
+            return self._exactly(partition, limit, expression, queries)
         return answers
 
     def _ask(
-        self, part: str, limit: int, expression: str, queries: Sequence[Embeddings] | Embeddings
+        self,
+        partition: str,
+        limit: int,
+        expression: str,
+        queries: Sequence[Embeddings] | Embeddings,
     ) -> list[_Answer]:
         answers: list[_Answer] = []
         for some in in_batches(list(queries), _QUERIES_PER_CALL):
@@ -161,7 +171,7 @@ class MilvusSearch:
                 self._segments,
                 data=list(some),
                 anns_field=self._segments.vector,
-                partition_names=[part],
+                partition_names=[partition],
                 filter=expression,
                 limit=limit,
                 output_fields=self._segments.scalars,
@@ -182,7 +192,11 @@ class MilvusSearch:
         return str(self._link.call("describe_index", name, vector)["index_type"])
 
     def _exactly(
-        self, part: str, limit: int, expression: str, queries: Sequence[Embeddings] | Embeddings
+        self,
+        partition: str,
+        limit: int,
+        expression: str,
+        queries: Sequence[Embeddings] | Embeddings,
     ) -> list[_Answer]:
         """The best of all rows that an expression finds, compared in this process."""
         vector = self._segments.vector
@@ -190,7 +204,7 @@ class MilvusSearch:
             "query",
             self._segments,
             filter=expression,
-            partition_names=[part],
+            partition_names=[partition],
             limit=MAX_FOUND,
             output_fields=[*self._segments.scalars, vector],
         )

@@ -85,17 +85,17 @@ def prepare_store(
         return space.as_noted(size_and_probes or None, link.shown)
 
     lanes = lanes.resolved(as_noted)
-    wanted: list[tuple[Collection, Mapping[str, str]]] = []
+    required: list[tuple[Collection, Mapping[str, str]]] = []
     for space in lanes.spaces.values():
-        kinds = [segments_collection(space.fingerprint, space.embed_dim)]
+        of_space = [segments_collection(space.fingerprint, space.embed_dim)]
         if link.knows_bm25 and lanes.has(space.fingerprint, TEXT):
-            kinds.append(words_collection(space.fingerprint))
-        wanted += [(kind, properties(space)) for kind in kinds]
-    wanted += [(LOCATIONS, SCHEMA_PROPERTY), (ASSETS, SCHEMA_PROPERTY)]
-    for collection, facts in wanted:
+            of_space.append(words_collection(space.fingerprint))
+        required += [(kind, properties(space)) for kind in of_space]
+    required += [(LOCATIONS, SCHEMA_PROPERTY), (ASSETS, SCHEMA_PROPERTY)]
+    for collection, facts in required:
         if (name := collection_name(prefix, collection)) not in present:
             create_collection(link, name, collection, facts)
-    make_ready(link, {collection_name(prefix, kind): kind for kind, _ in wanted}, index)
+    make_ready(link, {collection_name(prefix, kind): kind for kind, _ in required}, index)
     begun = [
         space
         for space in lanes.spaces

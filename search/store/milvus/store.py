@@ -313,9 +313,11 @@ class MilvusStore(Scanning):
             return hits[:limit]
         return self._words.find(text, limit, list(self.select(filter)))
 
-    def frequencies(self, wanted: Ids[str]) -> Frequencies:
+    def frequencies(self, index_terms: Ids[str]) -> Frequencies:
         n_texts = self.sizes().get(TEXT, 0)
-        return self._words.frequencies(wanted, n_texts) if self._words else Frequencies(n_texts)
+        return (
+            self._words.frequencies(index_terms, n_texts) if self._words else Frequencies(n_texts)
+        )
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""

@@ -84,9 +84,9 @@ class MilvusWords:
             scores += [(hit["entity"][key], abs(float(hit["distance"]))) for hit in answer]
         return dict(sorted(scores, key=lambda hit: (-hit[1], hit[0]))[:limit])
 
-    def frequencies(self, wanted: Ids[str], n_texts: int) -> Frequencies:
+    def frequencies(self, index_terms: Ids[str], n_texts: int) -> Frequencies:
         """As many texts as the server finds of each term, `_MOST_COUNTED` at most."""
-        if not (terms_wanted := list(wanted)):
+        if not (terms_wanted := list(index_terms)):
             return Frequencies(n_texts)
         answers = self._rows.read(
             "search",

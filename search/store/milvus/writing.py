@@ -81,8 +81,8 @@ class MilvusWriter:
 
     def commit(self, assets: Sequence[AssetRow], stored: _Stored) -> None:
         """Write the places of commit rows, then the rows; ``stored`` are the former ones."""
-        places = [place for row in assets for place in locations_to_dicts(row)]
-        self._rows.upsert(LOCATIONS, places)
+        locations = [location for row in assets for location in locations_to_dicts(row)]
+        self._rows.upsert(LOCATIONS, locations)
         self._rows.upsert(ASSETS, [self._counted(row, stored) for row in assets])
         new_ids = [row.asset_id for row in assets if row.asset_id not in stored]
         notes = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in new_ids]
@@ -93,11 +93,11 @@ class MilvusWriter:
         changed = []
         for row in self._rows.of(ASSETS, ASSETS.key, asset_ids):
             counts = counts_of(row)
-            left = {
+            remaining = {
                 (s, m): n for (s, m), n in counts.items() if s != space or modality not in (m, None)
             }
-            if left != counts:
-                changed.append(asset_to_dict(self._read(row), left))
+            if remaining != counts:
+                changed.append(asset_to_dict(self._read(row), remaining))
         self._rows.upsert(ASSETS, changed)
 
     def _read(self, row: Mapping[str, Any]) -> AssetRow:
