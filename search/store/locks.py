@@ -34,7 +34,7 @@ N_STRIPES = 64
 PATIENCE_S = 300.0
 """Longer than any block takes."""
 _OWNER = "owner"
-_PAUSES_S = (0.001, 0.05)
+_PAUSES_S = (0.001, 0.01)
 
 Take: TypeAlias = Callable[[Sequence[int]], AbstractContextManager[object]]
 _here = local()
@@ -190,6 +190,26 @@ def lock_file(file: int, store_name: str, deadline_s: float | None = None) -> No
             raise locked_too_long(store_name)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, longest_s)
+
+
+def lock_in_turn(turn: int, file: int, store_name: str) -> None:
+    """Lock an open file after those who already wait for it.
+
+    Without a turn, who unlocks and locks again in a loop is always before one who waits.
+
+    Args:
+        turn: a descriptor of another file, the same one for all; it is locked while waiting.
+        file: the descriptor to lock.
+        store_name: named by the error.
+
+    Raises:
+        StoreBusyError: as `lock_file`.
+    """
+    lock_file(turn, store_name)
+    try:
+        lock_file(file, store_name)
+    finally:
+        fcntl.flock(turn, fcntl.LOCK_UN)
 
 
 def locked_too_long(store_name: str) -> StoreBusyError:

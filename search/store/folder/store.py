@@ -78,7 +78,7 @@ from search.store.folder.writing import (
 )
 from search.store.folders import CONTENT, DATABASE, LOCK, VECTORS, check_place
 from search.store.lanes import StoreLanes
-from search.store.locks import folder_locks, lock_file, thread_locks
+from search.store.locks import folder_locks, lock_in_turn, thread_locks
 from search.types import AssetRow, SegmentRow
 
 _DELETED_AT_ONCE = 250
@@ -118,7 +118,7 @@ class FolderStore(Reading):
         self.locks = thread_locks() if self._mirror else folder_locks(folder)
         self._check_current = check_current or bool
         self._threads = RLock()
-        self._lock = -1
+        self._lock = self._turn = -1
         self._n_held = 0
         self._has_written = False
         try:
@@ -138,6 +138,7 @@ class FolderStore(Reading):
             tighten(self._root)
         path = self._folder / DATABASE
         self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._turn = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if not path.exists():
             with self._exclusively():
                 if not path.exists():  # another process may have been first
@@ -184,7 +185,7 @@ class FolderStore(Reading):
         """A block in which no other thread and no other process writes; may be nested."""
         with self._threads:
             if not self._n_held:
-                lock_file(self._lock, f"The store {self._shown}")
+                lock_in_turn(self._turn, self._lock, f"The store {self._shown}")
             self._n_held += 1
             try:
                 yield
@@ -369,8 +370,9 @@ class FolderStore(Reading):
             self._words.close()
             self._views.close()
             self._database.close()
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
+        descriptors, self._lock, self._turn = (self._lock, self._turn), -1, -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
         if self._mirror:
             self._mirror.close()

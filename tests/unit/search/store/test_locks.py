@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +18,14 @@ import pytest
 from encoder.types import TEXT
 from search.errors import StoreBusyError, StoreError, StoreGoneError
 from search.store import locks as of_stores
-from search.store.locks import WriteLocks, exclusive, folder_locks, stripe_of, thread_locks
+from search.store.locks import (
+    WriteLocks,
+    exclusive,
+    folder_locks,
+    lock_in_turn,
+    stripe_of,
+    thread_locks,
+)
 from search.store.memory import MemoryStore
 from search.types import AssetRow
 
@@ -133,3 +142,31 @@ def test_two_who_bring_different_contents_to_a_place_take_turns() -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(bring, ["one", "two"]))
     assert len(list(store.scan())) == 1
+
+
+def test_one_who_locks_in_a_loop_lets_another_in(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    is_locked = Event()
+
+    def descriptors() -> tuple[int, int]:
+        return os.open(tmp_path, os.O_RDONLY), os.open(tmp_path / "lock", os.O_RDWR)
+
+    def lock_once() -> None:
+        lock_in_turn(*waiting, "The store")
+        is_locked.set()
+        fcntl.flock(waiting[1], fcntl.LOCK_UN)
+
+    looping, waiting = descriptors(), descriptors()
+    lock_in_turn(*looping, "The store")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lock_once)
+        n_more = 0
+        while not is_locked.is_set() and n_more < 200:
+            time.sleep(0.01)
+            fcntl.flock(looping[1], fcntl.LOCK_UN)
+            lock_in_turn(*looping, "The store")
+            n_more += 1
+        fcntl.flock(looping[1], fcntl.LOCK_UN)
+    for descriptor in (*looping, *waiting):
+        os.close(descriptor)
+    assert n_more < 20
