@@ -174,16 +174,16 @@ def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
 
 def report_of(job: Job, failures: Iterable[FailedFile]) -> IngestReport:
     return IngestReport(
-        job.ingested,
-        job.unchanged,
-        job.left_out,
-        job.n_bytes,
-        Counter(job.segments),
-        dict(job.stage_s),
-        [Failure(failure.uri, failure.error, failure.reason) for failure in failures],
-        Counter(job.gone),
-        Counter(job.limits),
-        Counter(job.tokens),
+        ingested=job.ingested,
+        unchanged=job.unchanged,
+        left_out=job.left_out,
+        n_bytes=job.n_bytes,
+        segments=Counter(job.segments),
+        stage_s=dict(job.stage_s),
+        failures=[Failure(failure.uri, failure.error, failure.reason) for failure in failures],
+        gone=Counter(job.gone),
+        limits=Counter(job.limits),
+        tokens=Counter(job.tokens),
     )
 
 
