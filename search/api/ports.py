@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,22 +11,6 @@ from encoder.types import Item, Modality, Role
 from search.deadline import Deadline
 from search.query.query import Query
 from search.types import Labels, SearchResult
-
-
-@dataclass(frozen=True)
-class KindOffer:
-    """A kind of files, as `/v1/info` describes it: see `search.api.schemas.KindOut`."""
-
-    name: str
-    label: str
-    plural: str
-    modality: str
-    formats: Sequence[str]
-    media_types: Sequence[str]
-    suffixes: Sequence[str]
-    shows: bool
-    queries: bool
-    icon: str
 
 
 class RemoteFile(Protocol):

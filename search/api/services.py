@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from search.api.bounded_threads import Workbench
     from search.api.config import ApiConfig
     from search.api.metrics import Metrics
-    from search.api.ports import Decoder, KindOffer, Searches, TokenReader
+    from search.api.ports import Decoder, Searches, TokenReader
+    from search.api.schemas import KindOut
     from search.jobs import Jobs
     from search.listening import Transcribe
 
@@ -56,7 +57,7 @@ class Services:
     transcribe: Transcribe | None = None
     """Transcribes speech; None if the model cannot."""
     reranker: Reranker | None = None
-    kinds: Sequence[KindOffer] = ()
+    kinds: Sequence[KindOut] = ()
     model: str = ""
     opened: float = field(default_factory=time)
     """Seconds since 1970."""

@@ -30,7 +30,7 @@ from ingest.sources.objects import (
     version_of,
 )
 from ingest.sources.urls import download, is_url
-from search.api.ports import KindOffer
+from search.api.schemas import KindOut
 from search.types import Labels
 
 _MAX_TEXT_CHARS = 100_000
@@ -194,20 +194,22 @@ def check_kind_name(kind_name: str, argument: str) -> None:
         raise InputError(argument, got=repr(kind_name), wanted=f"one of {', '.join(names())}")
 
 
-def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
+def kind_offers(modalities: Collection[Modality]) -> list[KindOut]:
     return [
-        KindOffer(
-            file_kind.name,
-            *label_of(file_kind),
-            str(file_kind.modality),
-            list(file_kind.formats),
-            sorted(file_kind.media_types),
-            list(file_kind.suffixes),
+        KindOut(
+            name=file_kind.name,
+            label=label,
+            plural=plural,
+            modality=str(file_kind.modality),
+            formats=list(file_kind.formats),
+            media_types=sorted(file_kind.media_types),
+            suffixes=list(file_kind.suffixes),
             shows=file_kind.shows,
             queries=file_kind.modality in modalities,
             icon=file_kind.icon,
         )
         for file_kind in kinds()
+        for label, plural in [label_of(file_kind)]
     ]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as read_version
@@ -105,7 +104,7 @@ def _info(services: Services) -> dict[str, Any]:
             "calibration": describe(services.store.calibrations.current(), space.calibration),
         },
         "modalities": services.modalities,
-        "kinds": list(map(asdict, services.kinds)),
+        "kinds": list(services.kinds),
         "assets": services.store.count(),
         "versions": {"python": sys.version.split()[0], **versions(_LIBRARIES)},
     }
