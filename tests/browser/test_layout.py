@@ -43,6 +43,19 @@ def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
     assert page.locator("#detail").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_what_is_done_with_a_selection_can_be_reached_on_a_phone(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
+    show(page, "results")
+    hits(page).first.locator(".pick").click()
+    bar = page.get_by_role("region", name="Selection")
+    for act in ("Tags", "Download", "Remove", "Select all", "Clear"):
+        expect(bar.get_by_role("button", name=act)).to_be_in_viewport(ratio=1)
+    bar.get_by_role("button", name="Tags").click()
+    for act in ("Add tag", "Cancel"):
+        expect(bar.get_by_role("button", name=act)).to_be_in_viewport(ratio=1)
+
+
 COVERED = """cards => cards.filter((card) => {
     const words = document.createRange();
     words.selectNodeContents(card.querySelector(".prose"));
