@@ -70,7 +70,10 @@ class Html(Kind):
         return {"title": html_title(read_bytes(path, _TITLE_BYTES), str(path)) or path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        return text_segments(asset, path, [Section(html_text(read_bytes(path), str(path)))], config)
+        """Windows of the visible text; of a page that only a script would fill, its title."""
+        data = read_bytes(path)
+        text = html_text(data, str(path)) or html_title(data, str(path))
+        return text_segments(asset, path, [Section(text)], config)
 
 
 def html_text(data: bytes, name: str) -> str:

@@ -162,7 +162,7 @@ def no_text(path: Path) -> UnsupportedMediaError:
     """The error for a file in which there is nothing to read."""
     return UnsupportedMediaError(
         f"{path} holds no text.",
-        remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
+        remedy="Write something in it, or run text recognition (OCR) over scanned pages.",
     )
 
 

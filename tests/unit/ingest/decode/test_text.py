@@ -117,6 +117,14 @@ def test_a_file_without_text_says_what_to_do(tmp_path: Path, name: str) -> None:
         decode(path)
 
 
+def test_a_page_that_a_script_fills_is_known_by_its_title(tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    page.write_text(
+        "<title>Our superheroes</title><body><section></section><script>fill()</script>"
+    )
+    assert [segment.content for segment in decode(page)] == ["Our superheroes"]
+
+
 def test_a_broken_pdf_is_corrupt(tmp_path: Path) -> None:
     whole = write_pdf(tmp_path / "a.pdf", ["Foxes"]).read_bytes()
     (tmp_path / "a.pdf").write_bytes(whole[:60])
