@@ -11,6 +11,7 @@ or after a random step that changes what is stored.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import json
 import os
@@ -212,8 +213,12 @@ def retag(library: Library) -> tuple[Work, World]:
 
 def reindex(library: Library) -> tuple[Work, World]:
     """Move to the other model."""
-    with closing(Resources(current_settings())) as held:
-        model = next(one for one in _MODELS if one != named_encoder(held).model)
+
+    def look_up() -> str:
+        with closing(Resources(current_settings())) as held:
+            return named_encoder(held).model
+
+    model = next(one for one in _MODELS if one != told(look_up))
     words = ("--model", model, "--precision", "none", "--queries", library.queries)
     return _command("store", "reindex", *words, "--share", 1, "--json"), library.world
 
@@ -264,7 +269,7 @@ def run(work: Work, kill_s: float | None = None, kill_at: tuple[int, bool] | Non
             elif time.monotonic() - started_s > limit_s:
                 os.kill(child, signal.SIGKILL)
                 status = os.waitpid(child, 0)[1]
-                assert kill_s is not None, "the operation hangs"
+                assert kill_s is not None, f"the operation hangs:\n{pipe.read().decode()}"
             else:
                 time.sleep(0.002)
         said = pipe.read().decode()
@@ -320,7 +325,9 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
         tiny_worker.load_by(named_encoder)
         tiny_worker.SECONDS_PER_ITEM = 0.002
         begin({})
+        faulthandler.dump_traceback_later(0.95 * _LONGEST_S, file=pipe)
         work()
+        faulthandler.cancel_dump_traceback_later()
         ours = [name for name in sys.modules if name.partition(".")[0] in _WARM]
         os.write(pipe, json.dumps([n_changes, ours]).encode())
         code = 0
@@ -332,26 +339,31 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
         os._exit(code)
 
 
-def look(library: Library, before: World, after: World) -> list[str]:
-    """What is wrong with the space that is searched, in a process of its own."""
+def told(ask: Callable[[], Any]) -> Any:
+    """What a question to the store answers, as JSON, from a process of its own.
 
-    def work() -> None:
+    This one forks, and gRPC's threads and locks do not survive that: it never opens a store.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        answer = Path(name) / "answer.json"
+        run(lambda: answer.write_text(json.dumps(ask())))
+        return json.loads(answer.read_text())
+
+
+def look(library: Library, before: World, after: World) -> list[str]:
+    """What is wrong with the space that is searched."""
+
+    def wrong() -> list[str]:
         space = library.current.space
         if is_on_server(library.store):
             rows = brute.read_server(library.store, space)
-            wrong = brute.faults_of_record(rows)
         else:
             with brute.copied(Path(library.store)) as copy:
                 rows = brute.read_folder(copy, space)
-            wrong = brute.faults_of_record(rows)
         world = library.beside.others(rows.world) if library.beside else rows.world
-        wrong += brute.faults_of_world(world, before, after)
-        seen.write_text(json.dumps(wrong))
+        return brute.faults_of_record(rows) + brute.faults_of_world(world, before, after)
 
-    with tempfile.TemporaryDirectory() as name:
-        seen = Path(name) / "wrong.json"
-        run(work)
-        return list(json.loads(seen.read_text()))
+    return list(told(wrong))
 
 
 def open_once() -> None:

@@ -115,10 +115,13 @@ class Library:
         return {content_id(p.read_bytes()): kinds[p.suffix] for p in self.media.iterdir()}
 
     def wrong(self) -> list[str]:
-        """What is lost or left over, and what `store check` says; in a process of its own."""
-        seen = self.folder / "wrong.json"
-        run(lambda: _in_resources(lambda held: seen.write_text(json.dumps([*self._wrong(held)]))))
-        return list(json.loads(seen.read_text()))
+        """What is lost or left over, and what `store check` says."""
+
+        def look() -> list[str]:
+            with closing(Resources(current_settings())) as held:
+                return [*self._wrong(held)]
+
+        return list(kills.told(look))
 
     def _wrong(self, held: Resources) -> Iterator[str]:
         store, wanted = held.existing_store(), self.expected()

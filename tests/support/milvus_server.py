@@ -17,6 +17,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from functools import cache
@@ -29,6 +30,17 @@ _ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoo
 _SESSION_TTL_S = 15
 _READY_S = 120.0
 _TAIL_LINES = 40
+_ASK = """
+import sys
+from search.errors import StoreUnavailableError
+from search.store.milvus.link import MilvusLink
+while True:
+    try:
+        MilvusLink(sys.argv[1], timeout_s=5, connect_timeout_s=1).close()
+        break
+    except StoreUnavailableError:
+        pass
+"""
 
 _given_ports: set[int] = set()
 
@@ -108,17 +120,21 @@ class MilvusServer:
     def wait_until_ready(self, timeout_s: float = _READY_S) -> None:
         """Wait until it answers, and say what it printed if it does not.
 
+        A process of its own asks: whoever waits may fork later, and gRPC's threads and locks do
+        not survive a fork.
+
         Raises:
             RuntimeError: it ended, or was not ready in time.
         """
-        from search.errors import StoreUnavailableError
-        from search.store.milvus.link import MilvusLink
-
-        deadline = time.monotonic() + timeout_s
-        while self.process.poll() is None and time.monotonic() < deadline:
-            with suppress(StoreUnavailableError):
-                MilvusLink(self.uri, timeout_s=5, connect_timeout_s=1).close()
-                return
+        words = [sys.executable, "-c", _ASK, self.uri]
+        with subprocess.Popen(words, cwd=HOME.parent) as asking:
+            deadline = time.monotonic() + timeout_s
+            while self.process.poll() is None and time.monotonic() < deadline:
+                with suppress(subprocess.TimeoutExpired):
+                    if asking.wait(0.1) == 0:
+                        return
+                    break
+            asking.kill()
         code = self.process.poll()
         became = "is not ready" if code is None else f"ended with {code}"
         raise RuntimeError(f"Milvus {became}. The end of {self.log_file}:\n{self.log()}")
