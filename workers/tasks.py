@@ -52,19 +52,14 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
         ingest,
         resources.reopen_store,
         publish,
-        pause_s=settings.task_timeout_s / 2,
+        limit_s=float(settings.task_timeout_s),
         shutdown_s=settings.shutdown_s,
         forget=forget,
     )
     parent = tracing.received(self.request)
     with metrics.task() as counted, tracing.span("shard", parent, job_id=job_id, shard_id=shard_id):
-        try:
-            counted.outcome = run.run(job_id, shard_id)
-            if counted.outcome == "done" and settings.calibrate:
+        counted.outcome = run.run(job_id, shard_id)
+        if counted.outcome == "done" and settings.calibrate:
+            with suppress(SoftTimeLimitExceeded):  # a later shard goes on with it
                 _watch.after_shard(resources.encoder(), resources.store())
-        except SoftTimeLimitExceeded:
-            shard = board.shards.open(job_id).get(shard_id)
-            limit_s = float(settings.task_timeout_s)
-            late = run.out_of_time(job_id, shard_id, shard, limit_s) if shard else "left"
-            counted.outcome = late
         return counted.outcome

@@ -31,12 +31,12 @@ def test_a_shard_that_takes_too_long_is_divided_and_the_slow_file_found(tmp_path
     flag = tmp_path / "for-ever"
     flag.touch()
     folder = notes(tmp_path / "media", 6, slow=f"wait while {flag} exists")
-    with running(tmp_path / "cluster", ANYMODAL_TASK_TIMEOUT_S="10", **IN_WORKERS) as cluster:
+    with running(tmp_path / "cluster", ANYMODAL_TASK_TIMEOUT_S="15", **IN_WORKERS) as cluster:
         board, job_id = begin(cluster, folder)
         wait_for(lambda: board.status(job_id).ended, 120, "the job")
         job = board.status(job_id)
-        assert (job.state, job.ingested, job.failed) == ("done", 6, 1)
         [letter] = board.failures(job_id)
+        assert (job.state, job.ingested, job.failed) == ("done", 6, 1)
         assert (Path(letter.uri).name, letter.error) == ("slow.txt", "TooLongError")
         assert "ANYMODAL_TASK_TIMEOUT_S" in letter.reason
 

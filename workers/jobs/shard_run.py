@@ -66,7 +66,7 @@ class ShardRun:
     Args:
         ingest: `IngestPipeline.ingest`, with callbacks for ids of new contents, and for whether to
             go on (until the job is cancelled).
-        pause_s: how long to wait here for a store that is away, before the shard is given back.
+        limit_s: how long a task may take; Celery ends it a little earlier by an exception.
         shutdown_s: how long a shard may go on once the worker is to stop.
         forget: forgets files that are gone from folders, and removes those assets that were named.
     """
@@ -75,7 +75,7 @@ class ShardRun:
     ingest: Ingest
     reopen: Callable[[], None]
     publish: Callable[[str, str, Shard], None]
-    pause_s: float
+    limit_s: float
     shutdown_s: float
     forget: Forget = lambda _folders, _prune: IngestReport()
 
@@ -99,22 +99,28 @@ class ShardRun:
         beat = self._beat(job_id, shard_id, unwanted)
         beating = repeating(beat, self.board.lease_s / _BEATS_PER_LEASE)
         with beating, metrics.SHARD_S.labels(claim.shard.cost).time():
-            if claim.shard.folders and not self._others_are_done(job_id, shard_id):
-                self.board.shards.release(job_id, shard_id, _OTHERS_S, forgive=True)
-                return "waits"
-            return self._try(job_id, shard_id, claim, lambda: not unwanted.is_set())
+            try:
+                if claim.shard.folders and not self._others_are_done(job_id, shard_id):
+                    self.board.shards.release(job_id, shard_id, _OTHERS_S, forgive=True)
+                    return "waits"
+                return self._try(job_id, shard_id, claim, lambda: not unwanted.is_set())
+            except SoftTimeLimitExceeded:
+                return self._out_of_time(job_id, shard_id, claim)
 
-    def out_of_time(self, job_id: str, shard_id: str, shard: Shard, limit_s: float) -> str:
+    def _out_of_time(self, job_id: str, shard_id: str, claim: Claim) -> str:
         """Divide a shard that took too long: smaller ones may be quick enough."""
+        if claim.shard.folders and claim.failures < retry.MAX_RETRIES:  # no file is at fault
+            self.board.shards.release(job_id, shard_id, _OTHERS_S)
+            return "waits"
         error = TooLongError(
-            f"The task took longer than {limit_s:.0f} s.",
+            f"The task took longer than {self.limit_s:.0f} s.",
             remedy="Raise ANYMODAL_TASK_TIMEOUT_S for the workers and retry the job.",
         )
-        return self._divide(job_id, shard_id, shard, error)
+        return self._divide(job_id, shard_id, claim.shard, error)
 
     def _try(self, job_id: str, shard_id: str, claim: Claim, go_on: GoOn) -> str:
         shard, begun = claim.shard, partial(self.board.shards.begun, job_id, shard_id)
-        deadline = time.monotonic() + self.pause_s
+        deadline = time.monotonic() + self.limit_s / 2
 
         def pause(again: retry.Again, error: Exception, _attempt: int) -> bool:
             logger.warning("shard %s of job %s is waiting: %s", shard_id, job_id, error)

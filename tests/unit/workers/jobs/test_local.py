@@ -180,7 +180,7 @@ def run_of(board: JobBoard, work: Work) -> ShardRun:
         work,
         reopen=lambda: None,
         publish=lambda *_: None,
-        pause_s=60.0,
+        limit_s=120.0,
         shutdown_s=60.0,
     )
 
@@ -193,7 +193,7 @@ def test_a_store_that_is_away_is_waited_for_in_place(board: JobBoard, job: str) 
 
 
 def test_a_store_that_stays_away_burns_no_try(board: JobBoard, job: str) -> None:
-    run = replace(run_of(board, Work(*[StoreUnavailableError("away")] * 9)), pause_s=0.0)
+    run = replace(run_of(board, Work(*[StoreUnavailableError("away")] * 9)), limit_s=0.0)
     for _ in range(MAX_RETRIES + MAX_CRASHES):
         assert run.run(job, "s") == "waits"
         board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over

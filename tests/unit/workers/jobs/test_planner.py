@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from ingest.config import IngestConfig
 from search.types import IngestRequest
@@ -56,8 +57,12 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
 
     asked: list[object] = []
 
+    late = [SoftTimeLimitExceeded()]
+
     def forget(folders: Sequence[str], prune: bool) -> IngestReport:
         asked.append((list(folders), prune))
+        if late:
+            raise late.pop()
         return IngestReport(gone=Counter(dropped=2, pruned=1))
 
     run = ShardRun(
@@ -65,7 +70,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
         lambda request, *_: ingested(len(request.paths)),
         reopen=lambda: None,
         publish=lambda *_: None,
-        pause_s=0.0,
+        limit_s=0.0,
         shutdown_s=0.0,
         forget=forget,
     )
@@ -74,8 +79,10 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
     assert run.run(job_id, files_id) == "done"
     board.link.redis.delete(f"anymodal:job:{job_id}:lease")  # its wait is over
     assert board.status(job_id).state == "running"
+    assert run.run(job_id, last_id) == "waits"  # it took too long, and no file is at fault
+    board.link.redis.delete(f"anymodal:job:{job_id}:lease")
     assert run.run(job_id, last_id) == "done"
-    assert asked == [([str(tmp_path)], True)]
+    assert asked == [([str(tmp_path)], True)] * 2
     job = board.status(job_id)
     assert (job.state, job.n_files, job.ingested) == ("done", 3, 3)
     told = job_facts(job)
