@@ -6,7 +6,7 @@ Both directions go part by part, so that what was interrupted can be continued.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
@@ -242,9 +242,18 @@ def export_store(
 def _write_part(
     store: VectorStore, folder: Path, ids: list[str], number: int, described: Manifest
 ) -> ExportPart:
-    stored_rows = store.assets(ids)
-    assets = [stored_rows[asset_id] for asset_id in ids if asset_id in stored_rows]
-    segments = [row for asset in assets for row in store.embeddings(asset.asset_id)]
+    by_id = store.assets(ids)
+    segments_of = {asset_id: store.embeddings(asset_id) for asset_id in by_id}
+    changed = [key for key, asset in by_id.items() if not _is_whole(asset, segments_of[key])]
+    if changed:  # they were written or removed between the two reads
+        with exclusive(store, changed):
+            current = store.assets(changed)
+            segments_of |= {asset_id: store.embeddings(asset_id) for asset_id in current}
+        for asset_id in changed:
+            del by_id[asset_id]
+        by_id |= current
+    assets = [by_id[asset_id] for asset_id in ids if asset_id in by_id]
+    segments = [row for asset in assets for row in segments_of[asset.asset_id]]
     name = f"part-{number:05d}"
     of_lanes: dict[str, list[SegmentRow]] = {"": [], **{f".{m}": [] for m in described.lanes}}
     for row in segments:
@@ -255,6 +264,11 @@ def _write_part(
         files[f"{name}.segments{lane}.parquet"] = segment_table(rows, embed_dim)
     sums = {file: _write(table, folder / file) for file, table in files.items()}
     return ExportPart(name, len(assets), len(segments), ids[-1], sums)
+
+
+def _is_whole(asset: AssetRow, segments: Sequence[SegmentRow]) -> bool:
+    """Whether these are the segments that an asset counts."""
+    return Counter(row.modality for row in segments if not row.row) == Counter(asset.counts)
 
 
 def _write(table: pa.Table, path: Path) -> str:
@@ -365,6 +379,10 @@ def _import_part(
                 bare = sorted(rows.keys() - full)
                 store.empty(bare)
                 new_segments = [row for asset_id in bare for row in segments()[asset_id]]
+                for asset_id in bare:
+                    if not _is_whole(rows[asset_id], segments()[asset_id]):
+                        # Its store was damaged; an ingest reads what counts none.
+                        rows[asset_id] = replace(rows[asset_id], counts={})
                 store.write(list(rows.values()), new_segments)
         imported.n_added += len(rows.keys() - current.keys())
         imported.n_completed += len(rows.keys() & current.keys())

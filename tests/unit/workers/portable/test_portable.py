@@ -41,7 +41,13 @@ def rows(number: int) -> tuple[AssetRow, list[SegmentRow]]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     metadata = {"title": "Grüße", "tags": ["a", "b"], "width": 3, "rate": 1.5}
     asset = AssetRow(
-        asset_id, IMAGE, "image/png", 9, {IMAGE: 2}, [f"/{number}.png", f"/x{number}"], metadata
+        asset_id,
+        IMAGE,
+        "image/png",
+        9,
+        {IMAGE: 1, TEXT: 1},
+        [f"/{number}.png", f"/x{number}"],
+        metadata,
     )
     first, second = (
         SegmentRow(f"{asset_id}s", asset_id, IMAGE, 0, vectors[row], row=row) for row in range(2)
@@ -122,6 +128,37 @@ def test_an_interrupted_import_goes_on(store: MemoryStore, tmp_path: Path) -> No
     assert import_store(other, tmp_path, open_export(tmp_path), quiet) == Imported(N_ASSETS - 3)
     assert import_store(other, tmp_path, open_export(tmp_path), quiet) == Imported()
     assert state(other)[0] == state(store)[0]
+
+
+class Removing(MemoryStore):
+    """Another process removes its fourth asset once that is being exported."""
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        if asset_id == "asset3":
+            self.delete([asset_id])
+        return super().embeddings(asset_id)
+
+
+def test_what_is_removed_during_an_export_is_not_in_it(tmp_path: Path) -> None:
+    store = Removing(DIM)
+    for number in range(N_ASSETS):
+        asset, segments = rows(number)
+        store.write([asset], segments)
+    export_store(store, tmp_path, about(), quiet)
+    other = MemoryStore(DIM)
+    import_store(other, tmp_path, open_export(tmp_path), quiet)
+    assert [asset.asset_id for asset in other.scan()] == [
+        f"asset{number}" for number in range(N_ASSETS) if number != 3
+    ]
+
+
+def test_what_lacks_segments_in_an_export_is_read_by_the_next_ingest(tmp_path: Path) -> None:
+    store, other = MemoryStore(DIM), MemoryStore(DIM)
+    asset, segments = rows(0)
+    store.write([asset], segments[:2])
+    export_store(store, tmp_path, about(), quiet)
+    import_store(other, tmp_path, open_export(tmp_path), quiet)
+    assert [row.counts for row in other.scan()] == [{}]
 
 
 def test_damage_is_found_before_anything_is_written(store: MemoryStore, tmp_path: Path) -> None:
