@@ -31,6 +31,8 @@ from workers.config import Settings
 from workers.library.check import checked
 from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.commit_rows import remove
+from workers.pipeline.ingest_pipeline import IngestPipeline
+from workers.pipeline.reports import IngestReport
 from workers.serving.resources import Resources
 
 TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "old maps of Rome"]
@@ -265,6 +267,26 @@ def test_what_leaves_while_it_is_encoded_does_not_keep_the_old_model(
     if change == "moved":
         assert sorted(found(held, "maps of Rome")) == ["0", "1", "2", "3"]
     assert held.store().count() == (3 if change == "deleted" else 4)
+    assert not checked(held.store(), held.uploads, lambda *_: None)["differences"]
+
+
+def test_what_is_deleted_and_stored_again_while_it_is_encoded_moves_too(
+    held: Resources, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, ingest = notes / "2.txt", IngestPipeline.ingest
+
+    def first(pipeline: IngestPipeline, *args: Any) -> IngestReport:
+        monkeypatch.setattr(IngestPipeline, "ingest", ingest)
+        remove(held.store(), str(path))
+        report = ingest(pipeline, *args)
+        held.pipeline().run([str(path)])
+        return report
+
+    monkeypatch.setattr(IngestPipeline, "ingest", first)
+    moved = move(held, PLAN)
+    assert (moved.switched, moved.copied.failures) == (True, [])
+    held.follow()
+    assert held.store().count() == 4
     assert not checked(held.store(), held.uploads, lambda *_: None)["differences"]
 
 

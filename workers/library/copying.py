@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from workers.pipeline.ingest_pipeline import IngestPipeline
 
 OnProgress = Callable[[int, int], object]
 MAX_PASSES = 5
+_MAX_TRIES = 2
 
 
 @dataclass
@@ -67,8 +69,8 @@ class Copier:
     check: Callable[[], object]
     share: float = 1.0
     stopped: Callable[[], bool] = lambda: False
-    tried: set[tuple[str, ...]] = field(default_factory=set)
-    """Assets with their locations, which no later pass tries again."""
+    tries: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """Of assets with their locations; `_MAX_TRIES` are enough."""
 
     def add(self, on_progress: OnProgress = lambda _done, _all: None) -> Copied:
         """Encode until nothing is missing, including what is ingested meanwhile."""
@@ -94,7 +96,8 @@ class Copier:
             missing = [
                 row
                 for row in rows
-                if not (row.is_gone or row.asset_id in whole_ids or _as_tried(row) in self.tried)
+                if not (row.is_gone or row.asset_id in whole_ids)
+                and self.tries[_as_tried(row)] < _MAX_TRIES
             ]
             done.n_gone += sum(row.is_gone for row in rows)
             done.n_known += len(whole_ids) if is_first else 0
@@ -116,7 +119,6 @@ class Copier:
     def _encode(self, rows: Sequence[AssetRow], done: Copied) -> None:
         started_s = time.monotonic()
         report = self.new.ingest(IngestRequest([uri for row in rows for uri in row.locations]))
-        self.tried.update(map(_as_tried, rows))
         reasons = {failure.uri: failure for failure in report.failures}
         whole_ids = self._whole(rows)
         done.n_encoded += len(whole_ids)
@@ -124,6 +126,8 @@ class Copier:
             done.lost.pop(row.asset_id, None)
             if row.asset_id not in whole_ids:
                 of_row = [reasons[uri] for uri in row.locations if uri in reasons]
+                # Without a reason it was changed, or deleted and stored again, while it was read.
+                self.tries[_as_tried(row)] += _MAX_TRIES if of_row else 1
                 changed = [Failure(row.locations[0], "ChangedFile", _CHANGED)]
                 done.lost[row.asset_id] = of_row or changed
         self._rest(time.monotonic() - started_s)
