@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from functools import cache, lru_cache
 from itertools import chain
+from operator import add
 
 _MAX_WORD_CHARS = 64
 _BEGINNING_CHARS = 5
@@ -24,13 +25,13 @@ _MARK = "X"  # words have no capitals, and no tokenizer of a store cuts it off
 _DIGIT = re.compile(r"\d")
 _ASCII_WORDS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(128))
 """A table for `str.translate`, three times as fast as the pattern."""
-_PLAIN = re.compile(r"[^\W_]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _RUN = re.compile(f"[{_UNSPACED}]")
+_RUN_OR_WORD = re.compile(f"([{_UNSPACED}]+)|([^\\s{_UNSPACED}]+)")
 # Between them are ideographs, syllables of Hangul, surrogates and private characters, no marks;
 # looking up each code point would cost a process a tenth of a second before its first search.
 _PLACES_OF_MARKS = (
@@ -55,15 +56,19 @@ def words(text: str) -> list[str]:
     plain = folded(text)
     if plain.isascii():
         return [word[:_MAX_WORD_CHARS] for word in plain.translate(_ASCII_WORDS).split()]
-    if _is_plain(plain):
-        return [word[:_MAX_WORD_CHARS] for word in _PLAIN.findall(plain)]
+    chars = {*plain}
+    for char in filter(_separates, chars):
+        plain = plain.replace(char, " ")
+    if not _RUN.search("".join(chars)):
+        return [word[:_MAX_WORD_CHARS] for word in plain.split()]
     text_words: list[str] = []
-    for match in _pattern().finditer(plain):  # marks, or no spaces: five times slower
-        run, is_run = match[0], match.lastgroup == "run"
-        for at in range(len(run)) if is_run else ():
-            text_words += [run[at], run[at : at + 2]] if at + 1 < len(run) else [run[at]]
-        if not is_run:
-            text_words.append(run[:_MAX_WORD_CHARS])
+    for run, word in _RUN_OR_WORD.findall(plain):
+        if run:
+            overlapping = [""] * (2 * len(run) - 1)
+            overlapping[::2], overlapping[1::2] = run, map(add, run, run[1:])
+            text_words += overlapping
+        else:
+            text_words.append(word[:_MAX_WORD_CHARS])
     return text_words
 
 
@@ -74,7 +79,8 @@ def terms(text: str) -> list[str]:
     ['fahrkarten', 'fur', '2026', 'fahrkX']
     """
     text_words = words(text)
-    return [*text_words, *filter(None, map(beginning, text_words))]
+    beginnings = [beginning(word) for word in text_words if len(word) >= _BEGINNING_CHARS]
+    return [*text_words, *filter(None, beginnings)]
 
 
 def holds(text: str, query_terms: Collection[str]) -> bool:
@@ -177,18 +183,15 @@ def _is_plain(text: str) -> bool:
     return text.isascii() or not _special().search("".join(set(text)))
 
 
+@lru_cache(1024)
+def _separates(char: str) -> bool:
+    """Whether no word holds this character."""
+    return not (char.isalnum() or _special().match(char))
+
+
 @cache
 def _special() -> re.Pattern[str]:
     return re.compile(f"[{_UNSPACED}{_marks()}]")
-
-
-@cache
-def _pattern() -> re.Pattern[str]:
-    """Letters and digits with the marks that belong to them, as vowels do in Hindi.
-
-    `re` does not count marks as part of a word.
-    """
-    return re.compile(f"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:[^\\W_]|[{_marks()}]))+")
 
 
 @cache

@@ -30,7 +30,8 @@ MAX_FOUND = 1000
 class IndexedText(NamedTuple):
     """The text of a segment; ``note`` is stored with it and returned with hits.
 
-    ``asset_no`` is by what hits are filtered if the index has numbers.
+    ``asset_no`` is by what hits are filtered if the index has numbers; ``more_terms`` are index
+    terms beside those of the text.
     """
 
     segment_id: str
@@ -38,6 +39,11 @@ class IndexedText(NamedTuple):
     text: str
     note: bytes = b""
     asset_no: int = 0
+    more_terms: Collection[str] = ()
+
+    @property
+    def index_terms(self) -> list[str]:
+        return [*terms(self.text), *self.more_terms]
 
 
 class FoundText(NamedTuple):
@@ -219,7 +225,7 @@ def _document(text: IndexedText, has_numbers: bool) -> tantivy.Document | None:
     """The document to index; None for a text without words."""
     import tantivy
 
-    text_terms = " ".join(terms(text.text))
+    text_terms = " ".join(text.index_terms)
     if not text_terms:
         return None
     numbers = {"asset_no": text.asset_no} if has_numbers else {}

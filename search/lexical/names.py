@@ -71,7 +71,8 @@ def text_of(row: AssetRow) -> IndexedText:
     """An asset's entry in an index of names, under its id; `names_in` reads the note."""
     names = names_of(row)
     note = f"{' '.join(names.own)}\n{' '.join(names.folders)}"
-    return IndexedText(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
+    index_terms = names.own | names.folders
+    return IndexedText(row.asset_id, "", "", note.encode(), more_terms=index_terms)
 
 
 def names_in(note: bytes) -> AssetNames:

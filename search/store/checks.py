@@ -27,6 +27,9 @@ from search.store.schema import (
 from search.store.several import MAX_ROWS
 from search.types import AssetRow, SegmentRow
 
+_UNIT = 1e-6
+"""What rounding adds to the square of a unit vector's length, at most."""
+
 
 def words_of(text: str) -> str:
     """The words of a text, as they are stored in ``words``."""
@@ -56,9 +59,16 @@ def checked_segments(rows: Sequence[SegmentRow], lanes: StoreLanes) -> list[Segm
         if len(wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
             name = f"embedding of {rows[indices[wrong[0]]].segment_id}"
             raise InputError(name, got="NaN or infinity", wanted="finite numbers")
-        for index, unit in zip(indices, l2_normalize(vectors), strict=True):
-            text = _cut(rows[index].snippet, MAX_SNIPPET_BYTES)
-            checked[index] = replace(rows[index], embedding=unit, snippet=text)
+        is_unit = np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < _UNIT
+        for index, unit, is_same in zip(indices, l2_normalize(vectors), is_unit, strict=True):
+            row = rows[index]
+            text = _cut(row.snippet, MAX_SNIPPET_BYTES)
+            if (
+                not is_same
+                or text != row.snippet
+                or getattr(row.embedding, "dtype", None) != np.float32
+            ):
+                checked[index] = replace(row, embedding=unit, snippet=text)
     return checked
 
 

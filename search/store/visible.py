@@ -171,7 +171,7 @@ class Visible:
         names = {asset_id: text_of(row) for asset_id, row in rows.items()}
         index_terms = set(terms(text))  # as in `lexical`, no misspelt ones
         hits = (x._replace(note=names[x.segment_id].note) for x in matches if x.segment_id in names)
-        holding = (x for x in hits if not index_terms.isdisjoint(terms(names[x.segment_id].text)))
+        holding = (x for x in hits if not index_terms.isdisjoint(names[x.segment_id].index_terms))
         return list(islice(holding, limit))
 
     # Searching

@@ -29,7 +29,6 @@ from encoder.system.private import private_folder
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError, StoreError
 from search.lexical import WordIndex
-from search.lexical.analysis import terms
 from search.lexical.index import FoundText, IndexedText
 from search.lexical.names import text_of
 from search.lexical.rarity import Frequencies
@@ -227,7 +226,7 @@ class KeptIndex:
                 notes |= index.notes(ids) if index else {}
             for text in texts:
                 note = notes.get(text.segment_id)
-                if terms(text.text) and (note is None or _sorted(note) != _sorted(text.note)):
+                if text.index_terms and (note is None or _sorted(note) != _sorted(text.note)):
                     yield text.segment_id
 
     def _all(self) -> Iterator[list[IndexedText]]:
