@@ -27,8 +27,8 @@ from search.store.schema import (
 from search.store.several import MAX_ROWS
 from search.types import AssetRow, SegmentRow
 
-_UNIT = 1e-6
-"""What rounding adds to the square of a unit vector's length, at most."""
+_ROUNDING = 1e-6
+"""How far rounding takes the square of a unit vector's length from 1, at most."""
 
 
 def words_of(text: str) -> str:
@@ -38,6 +38,8 @@ def words_of(text: str) -> str:
 
 def checked_segments(rows: Sequence[SegmentRow], lanes: StoreLanes) -> list[SegmentRow]:
     """The rows as a store keeps them: of unit length, and texts that are too long are cut.
+
+    A row that is so already is returned itself, with the caller's array.
 
     Raises:
         InputError: an embedding has a different size, or is not finite; or no such row can exist.
@@ -59,15 +61,12 @@ def checked_segments(rows: Sequence[SegmentRow], lanes: StoreLanes) -> list[Segm
         if len(wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
             name = f"embedding of {rows[indices[wrong[0]]].segment_id}"
             raise InputError(name, got="NaN or infinity", wanted="finite numbers")
-        is_unit = np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < _UNIT
-        for index, unit, is_same in zip(indices, l2_normalize(vectors), is_unit, strict=True):
+        is_unit = np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < _ROUNDING
+        for index, unit, stays in zip(indices, l2_normalize(vectors), is_unit, strict=True):
             row = rows[index]
             text = _cut(row.snippet, MAX_SNIPPET_BYTES)
-            if (
-                not is_same
-                or text != row.snippet
-                or getattr(row.embedding, "dtype", None) != np.float32
-            ):
+            is_float32 = getattr(row.embedding, "dtype", None) == np.float32
+            if not (stays and is_float32 and text == row.snippet):
                 checked[index] = replace(row, embedding=unit, snippet=text)
     return checked
 

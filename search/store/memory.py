@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
 from threading import RLock
@@ -84,7 +85,10 @@ class MemoryStore(Scanning):
         """There is no disk."""
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        new_segments = checked_segments(segments, self.lanes)
+        new_segments = [
+            replace(row, embedding=row.embedding.copy())  # the caller's array may change
+            for row in checked_segments(segments, self.lanes)
+        ]
         new_assets = [checked_asset(row) for row in assets]
         with self._lock:
             self._segments.update((row.key, row) for row in new_segments)

@@ -250,6 +250,15 @@ def test_embeddings_of_an_asset_return_as_they_were_written(store: VectorStore) 
     assert store.embeddings("unknown") == []
 
 
+def test_a_stored_embedding_is_not_the_callers_array(store: VectorStore) -> None:
+    (embedding,) = l2_normalize(vectors(1))
+    written = embedding.copy()
+    store.write([asset("a", "/a")], [segment("a", 0, embedding)])
+    embedding[:] = -embedding
+    ((best_hit, *_),) = store.search(written[None], [IMAGE], 1)
+    assert best_hit.cosine == pytest.approx(1, abs=1e-5)
+
+
 def test_a_store_that_answers_says_so(store: VectorStore) -> None:
     store.ping()
 
